@@ -1,0 +1,1 @@
+"""How the product is put on machines: the local system, Azure, the Raspberry Pi."""

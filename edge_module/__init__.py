@@ -1,0 +1,1 @@
+"""The IoT Edge module that runs on a gateway beside the camera traps."""

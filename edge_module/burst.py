@@ -1,0 +1,154 @@
+"""Frames of one event, and what moved between them.
+
+A camera trap fires when something warm moves, three frames or so at a time. What differs between those frames is where
+the animal is; a crop of it shows the backbone an animal instead of a forest.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_module.domain import Exif, Media
+
+BURST_FRAMES_MAX: Final = 4
+"""Decoded frames held at once by a worker: bounds memory. A longer event is scored in parts of nearly equal length."""
+
+# The 224 px input in cells of 4 px: fine enough for an animal of 5 % of the width, coarse enough to ignore noise.
+_CELL_PX: Final = 4
+# A cell moved if it changed by this many times the frame's median change, and by this many grey levels at least: wind
+# and sensor gain raise the median, an animal stands out of it.
+_MOVED_RATIO: Final = 3.0
+_MOVED_LEVELS_MIN: Final = 6.0
+_MARGIN: Final = 0.25
+_SIDE_MIN: Final = 0.15
+_SIDE_MAX: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """A media file with its EXIF, before it is decoded."""
+
+    media: Media
+    exif: Exif
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A part of a frame, in fractions of its width and height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def pixels(self, width_px: int, height_px: int) -> tuple[float, float, float, float]:
+        """The same in pixels of a picture of that size: left, top, right, bottom."""
+        return self.left * width_px, self.top * height_px, self.right * width_px, self.bottom * height_px
+
+
+def events(shots: Iterable[Shot], *, gap_s: float) -> Iterator[list[Shot]]:
+    """Group shots, in the order of the listing, into events.
+
+    A shot joins the event before it when it lies in the same folder, comes from the same camera and was taken at most
+    `gap_s` after. A shot without a capture time stands alone. A camera that never stops fires events of
+    `_EVENT_FRAMES_MAX` shots, so that nothing grows without bound.
+    """
+    event: list[Shot] = []
+    for shot in shots:
+        if event and (len(event) >= _EVENT_FRAMES_MAX or not _continues(event[-1], shot, gap_s)):
+            yield event
+            event = []
+        event.append(shot)
+    if event:
+        yield event
+
+
+_EVENT_FRAMES_MAX: Final = 64
+
+
+def _continues(before: Shot, shot: Shot, gap_s: float) -> bool:
+    earlier, later = before.exif.captured, shot.exif.captured
+    if earlier is None or later is None or before.media.folder != shot.media.folder:
+        return False
+    if before.exif.camera_serial != shot.exif.camera_serial:
+        return False
+    return timedelta(0) <= later.at - earlier.at <= timedelta(seconds=gap_s)
+
+
+def parts(length: int) -> list[int]:
+    """Split an event of `length` frames into parts of at most `BURST_FRAMES_MAX`, as equal as can be, longest first."""
+    count = -(-length // BURST_FRAMES_MAX)
+    return [length // count + (i < length % count) for i in range(count)]
+
+
+def motion(wholes: Sequence[npt.NDArray[np.uint8]]) -> list[Box | None]:
+    """Find where each frame of a burst differs from the others.
+
+    Args:
+        wholes: backbone inputs of the frames, each uint8 (224, 224, 3); all from one camera that did not move.
+
+    Returns:
+        For each frame the box around what stands out most, or None where nothing does.
+    """
+    if len(wholes) < 2:  # noqa: PLR2004 - one frame has nothing to differ from
+        return [None] * len(wholes)
+    grays = np.stack([_cells(whole) for whole in wholes])
+    # Gain flickers between frames: compare patterns, not brightness.
+    grays -= grays.mean(axis=(1, 2), keepdims=True)
+    boxes: list[Box | None] = []
+    for i, gray in enumerate(grays):
+        # The mean over the other frames: where this frame's animal is it differs from all of them, where another
+        # frame's animal is it differs from that one only.
+        change = np.abs(np.delete(grays, i, axis=0) - gray).mean(axis=0)
+        boxes.append(_stands_out(change))
+    return boxes
+
+
+def _cells(whole: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    side = whole.shape[0] // _CELL_PX
+    green = whole[..., 1].reshape(side, _CELL_PX, side, _CELL_PX)
+    cells: npt.NDArray[np.float32] = green.mean(axis=(1, 3), dtype=np.float32)
+    return cells
+
+
+def _stands_out(change: npt.NDArray[np.float32]) -> Box | None:
+    level = max(_MOVED_LEVELS_MIN, _MOVED_RATIO * float(np.median(change)))
+    moved = change > level
+    if not moved.any():
+        return None
+    # The strongest 3 x 3 neighbourhood starts the region; single cells are sparkle.
+    padded = np.pad(np.where(moved, change, 0.0), 1)
+    side = change.shape[0]
+    strength = sum(padded[y : y + side, x : x + side] for y in range(3) for x in range(3))
+    start = np.unravel_index(int(np.argmax(strength)), change.shape)
+    return _box_around(_region(moved, (int(start[0]), int(start[1]))), side)
+
+
+def _region(moved: npt.NDArray[np.bool_], start: tuple[int, int]) -> npt.NDArray[np.intp]:
+    """Cells connected to `start`, bridging gaps of one cell: (n, 2) of row and column."""
+    side = moved.shape[0]
+    seen = np.zeros_like(moved)
+    seen[start] = True
+    todo = [start]
+    while todo:
+        row, column = todo.pop()
+        for y in range(max(0, row - 2), min(side, row + 3)):
+            for x in range(max(0, column - 2), min(side, column + 3)):
+                if moved[y, x] and not seen[y, x]:
+                    seen[y, x] = True
+                    todo.append((y, x))
+    return np.argwhere(seen)
+
+
+def _box_around(cells: npt.NDArray[np.intp], side: int) -> Box:
+    (top, left), (bottom, right) = cells.min(axis=0), cells.max(axis=0) + 1
+    extent = float(max(bottom - top, right - left)) / side * (1 + 2 * _MARGIN)
+    # Square in fractions: the crop keeps the frame's aspect, which is what the backbone sees in full frames.
+    half = min(max(extent, _SIDE_MIN), _SIDE_MAX) / 2
+    x = min(max(float(left + right) / 2 / side, half), 1 - half)
+    y = min(max(float(top + bottom) / 2 / side, half), 1 - half)
+    return Box(left=x - half, top=y - half, right=x + half, bottom=y + half)

@@ -1,0 +1,227 @@
+"""The values of the domain: frozen, checked where they are made, without input or output.
+
+The words are design's: a *card* holds *media*; each becomes a *frame*, is scored, gets a *verdict*. Ecology's words are
+Camtrap DP's (https://camtrap-dp.tdwg.org, version 1.0.2).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from enum import StrEnum
+
+LABEL_PANDA = "red_panda"
+LABEL_BLANK = "blank"
+LABEL_HUMAN = "human"
+
+
+class Verdict(StrEnum):
+    """What the gateway says of one picture."""
+
+    PANDA = "panda"
+    REVIEW = "review"
+    OTHER = "other"
+    BLANK = "blank"
+    HUMAN = "human"
+    UNREADABLE = "unreadable"
+
+
+KEPT_VERDICTS = frozenset({Verdict.PANDA, Verdict.REVIEW})
+"""Whose originals are copied to the gateway before a card may be called safe to wipe."""
+
+
+class Fate(StrEnum):
+    """What became of one file of a reading: a verdict, or one of two reasons for having none of its own."""
+
+    PANDA = "panda"
+    REVIEW = "review"
+    OTHER = "other"
+    BLANK = "blank"
+    HUMAN = "human"
+    UNREADABLE = "unreadable"
+    DUPLICATE = "duplicate"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """A file on a card, as a listing saw it.
+
+    `path` is relative to the card's root, in the file system's own bytes: names need not be UTF-8.
+    """
+
+    path: bytes
+    size_bytes: int
+    mtime_ns: int
+
+    @property
+    def name(self) -> str:
+        """The path as people and JSON can have it; bytes that are not UTF-8 appear as hexadecimal escapes."""
+        return self.path.decode("utf-8", "backslashreplace")
+
+    @property
+    def folder(self) -> bytes:
+        """The folder part of the path, empty at the root."""
+        return os.path.dirname(self.path)  # noqa: PTH120 - bytes, for which pathlib has no type
+
+
+class OffsetSource(StrEnum):
+    """Where a capture time's offset from UTC came from."""
+
+    EXIF = "exif"
+    SETTING = "setting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureTime:
+    """When the camera says it took a picture. The raw text is evidence and is never corrected.
+
+    Args:
+        exif_time: EXIF DateTimeOriginal as written, ``YYYY:MM:DD HH:MM:SS``.
+        local: the same, parsed, without a zone.
+        utc_offset_min: minutes east of UTC (Nepal: 345).
+        offset_source: whether the camera wrote that offset or a setting supplied it.
+    """
+
+    exif_time: str
+    local: datetime
+    utc_offset_min: int
+    offset_source: OffsetSource
+
+    @property
+    def at(self) -> datetime:
+        """The aware instant, keeping the offset."""
+        return self.local.replace(tzinfo=timezone(timedelta(minutes=self.utc_offset_min)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exif:
+    """What a picture's EXIF says that the project uses. Everything may be absent."""
+
+    captured: CaptureTime | None = None
+    camera_make: str | None = None
+    camera_model: str | None = None
+    camera_serial: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What the model thinks of one frame.
+
+    Args:
+        probabilities: one probability a label, in the model's order, summing to 1.
+        night: whether the frame has (almost) no colour, as under infrared light.
+        view: which view of the frame these are of: ``full`` or ``motion``.
+    """
+
+    probabilities: Mapping[str, float]
+    night: bool
+    view: str
+
+    def __post_init__(self) -> None:
+        total = sum(self.probabilities.values())
+        if not 0.999 < total < 1.001:  # noqa: PLR2004 - rounding of float32
+            raise ValueError(f"probabilities must sum to 1, not {total}")
+
+    @property
+    def panda(self) -> float:
+        """Probability of a red panda."""
+        return self.probabilities[LABEL_PANDA]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """The gateway's words about one picture: what is recorded, owed to headquarters and shown.
+
+    Known everywhere by (`card_id`, `path`, `media_id`, `model_id`); scoring again with another model adds a record.
+
+    Args:
+        media_id: SHA-256 of the file's bytes, hexadecimal.
+        model_id: first 12 digits of the SHA-256 over backbone and head.
+        event_id: shared by the frames of one event on one card (Camtrap DP ``eventID``).
+        reason: why a picture is `unreadable`, or in `review` without scores.
+        scores: absent where the picture could not be scored.
+        exif: as read from the file.
+        size_bytes: of the file.
+    """
+
+    card_id: str
+    path: str
+    media_id: str
+    model_id: str
+    event_id: str
+    verdict: Verdict
+    reason: str | None = None
+    scores: Scores | None = None
+    exif: Exif = field(default_factory=Exif)
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A card, or a folder that is read like one.
+
+    Args:
+        card_id: stable for as long as the card keeps its marker or file system.
+        source: what the identity rests on: ``marker``, ``filesystem`` or ``folder``.
+    """
+
+    card_id: str
+    source: str
+
+
+class ReadingState(StrEnum):
+    """Where a reading of a card stands."""
+
+    READING = "reading"
+    INTERRUPTED = "interrupted"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedFile:
+    """A file that a receipt names, with why."""
+
+    path: str
+    fate: Fate | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardReceipt:
+    """What a reading of a card came to (design, guarantee 1).
+
+    Args:
+        counts: files by fate; every fate is present.
+        pending: files listed and not yet settled; 0 in a complete reading.
+        unconfirmed: verdicts of this reading that headquarters has not confirmed.
+        originals_owed: pictures whose original is to be on this gateway's disk before the card is wiped, and is not.
+        destroyed_by_wiping: files of which only the card has the original.
+        blockers: why it is not safe to wipe, for people; empty when it is.
+        named: files without a verdict from the model, each with its reason; at most `NAMED_FILES_MAX`.
+        named_omitted: how many more there are; the ledger and ``scan --json`` name them all.
+        cameras: how many pictures each camera's serial number accounts for.
+    """
+
+    card_id: str
+    reading_id: str
+    state: ReadingState
+    counts: Mapping[Fate, int]
+    pending: int
+    unconfirmed: int
+    originals_owed: int
+    destroyed_by_wiping: int
+    blockers: tuple[str, ...]
+    named: tuple[NamedFile, ...]
+    named_omitted: int
+    cameras: Mapping[str, int]
+
+    @property
+    def seen(self) -> int:
+        """Every file that the listing found."""
+        return sum(self.counts.values()) + self.pending
+
+    @property
+    def safe_to_wipe(self) -> bool:
+        """Whether the card may be wiped without losing anything that is owed."""
+        return not self.blockers

@@ -1,0 +1,45 @@
+"""Errors, named by what to do about them.
+
+Adapters translate the exceptions of an SDK, of Pillow or of the operating system into these at the
+boundary, with ``raise ... from exc``. Whoever catches one knows the reaction from its class alone.
+"""
+
+
+class PonyaError(Exception):
+    """Base of everything this project raises on purpose."""
+
+
+class ConfigError(PonyaError):
+    """A setting is wrong: refuse it, keep the last good ones, report. Carries one line a fault."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class MediaError(PonyaError):
+    """This one file cannot be used: set it aside with the reason and go on."""
+
+
+class CardError(PonyaError):
+    """The card cannot be read now: interrupt the reading; it goes on when the card is back."""
+
+
+class ModelError(PonyaError):
+    """The model cannot be trusted: roll back, or refuse to start. Names file and fault."""
+
+
+class LedgerError(PonyaError):
+    """The ledger cannot be trusted or written: stop before anything is claimed."""
+
+
+class TransientDelivery(PonyaError):  # noqa: N818 - named by what to do, as design has it
+    """Not delivered, may be later: back off and try again."""
+
+
+class PermanentDelivery(PonyaError):  # noqa: N818
+    """Never deliverable as it is: bury it and report."""
+
+
+class WireError(PonyaError):
+    """A message does not follow the contract: headquarters quarantines it."""

@@ -1,0 +1,84 @@
+"""Weights to an int8 TFLite file. Runs in the model-building environment; `python -m models.build` calls it.
+
+Input uint8 (1, 224, 224, 3), RGB; (x - 127) / 128 is part of the model, as its input's quantisation. Output float32 (1, 1280).
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from models import lite0
+
+INPUT_PX = 224
+
+
+def _network(weights: lite0.Weights) -> tf.keras.Model:
+    layers = tf.keras.layers
+
+    def convolve(x: tf.Tensor, name: str, stride: int = 1) -> tf.Tensor:
+        kernel, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        if "depthwise" in name:
+            layer = layers.DepthwiseConv2D(kernel.shape[2], strides=stride, padding="same")
+            kernel = kernel.transpose(2, 3, 0, 1)
+        else:
+            layer = layers.Conv2D(kernel.shape[0], kernel.shape[2], strides=stride, padding="same")
+            kernel = kernel.transpose(2, 3, 1, 0)
+        y = layer(x)
+        layer.set_weights([kernel, bias])
+        return y
+
+    def relu6(x: tf.Tensor) -> tf.Tensor:
+        return layers.ReLU(max_value=6.0)(x)
+
+    image = layers.Input((INPUT_PX, INPUT_PX, 3))
+    x = relu6(convolve(image, "_conv_stem", stride=2))
+    for block in lite0.blocks():
+        y = relu6(convolve(x, f"{block.name}_expand_conv")) if block.expands else x
+        y = relu6(convolve(y, f"{block.name}_depthwise_conv", stride=block.stride))
+        y = convolve(y, f"{block.name}_project_conv")
+        x = layers.Add()([x, y]) if block.skips else y
+    x = relu6(convolve(x, "_conv_head"))
+    return tf.keras.Model(image, layers.GlobalAveragePooling2D()(x))
+
+
+def convert(weights: lite0.Weights, calibration: npt.NDArray[np.uint8] | None) -> bytes:
+    """Convert to TFLite.
+
+    Args:
+        weights: folded, see `lite0.fold`.
+        calibration: pictures (n, 224, 224, 3) to measure the ranges of activations on; None converts to float32, which tests of
+            what int8 loses need. The input is uint8 with int8, float32 in -1..1 without.
+    """
+    converter = tf.lite.TFLiteConverter.from_keras_model(_network(weights))
+    if calibration is not None:
+
+        def samples() -> Iterator[list[npt.NDArray[np.float32]]]:
+            for picture in calibration:
+                yield [((picture.astype(np.float32) - 127) / 128)[None]]
+
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = samples
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.uint8
+        converter.inference_output_type = tf.float32
+    return bytes(converter.convert())
+
+
+def main() -> None:
+    """Read arrays from files, write a file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", type=Path, required=True, help=".npz of folded weights")
+    parser.add_argument("--calibration", type=Path, help=".npy of pictures, uint8 (n, 224, 224, 3); without it, float32")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    calibration = np.load(arguments.calibration) if arguments.calibration else None
+    with np.load(arguments.weights) as weights:
+        arguments.out.write_bytes(convert(weights, calibration))
+
+
+if __name__ == "__main__":
+    main()
