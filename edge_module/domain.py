@@ -14,6 +14,9 @@ LABEL_PANDA = "red_panda"
 LABEL_BLANK = "blank"
 LABEL_HUMAN = "human"
 
+UTC_OFFSET_MAX_MIN = 14 * 60
+"""No place on Earth is further from UTC."""
+
 
 class Verdict(StrEnum):
     """What the gateway says of one picture."""
@@ -88,6 +91,10 @@ class CaptureTime:
     utc_offset_min: int
     offset_source: OffsetSource
 
+    def __post_init__(self) -> None:
+        if not -UTC_OFFSET_MAX_MIN <= self.utc_offset_min <= UTC_OFFSET_MAX_MIN:
+            raise ValueError(f"utc_offset_min must be within {UTC_OFFSET_MAX_MIN} of 0, not {self.utc_offset_min}")
+
     @property
     def at(self) -> datetime:
         """The aware instant, keeping the offset."""
@@ -109,7 +116,7 @@ class Scores:
     """What the model thinks of one frame.
 
     Args:
-        probabilities: one probability a label, in the model's order, summing to 1.
+        probabilities: one probability a label, in the model's order, in thousandths, summing to about 1.
         night: whether the frame has (almost) no colour, as under infrared light.
         view: which view of the frame these are of: ``full`` or ``motion``.
     """
@@ -120,8 +127,8 @@ class Scores:
 
     def __post_init__(self) -> None:
         total = sum(self.probabilities.values())
-        if not 0.999 < total < 1.001:  # noqa: PLR2004 - rounding of float32
-            raise ValueError(f"probabilities must sum to 1, not {total}")
+        if LABEL_PANDA not in self.probabilities or not 0.98 < total < 1.02:  # noqa: PLR2004 - rounding
+            raise ValueError(f"probabilities must name {LABEL_PANDA} and sum to 1, not {total}")
 
     @property
     def panda(self) -> float:
@@ -130,28 +137,30 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """The gateway's words about one picture: what is recorded, owed to headquarters and shown.
+class Record:
+    """The gateway's words about one file of a card: what the ledger keeps, headquarters is owed, and people see.
 
     Known everywhere by (`card_id`, `path`, `media_id`, `model_id`); scoring again with another model adds a record.
 
     Args:
-        media_id: SHA-256 of the file's bytes, hexadecimal.
-        model_id: first 12 digits of the SHA-256 over backbone and head.
-        event_id: shared by the frames of one event on one card (Camtrap DP ``eventID``).
-        reason: why a picture is `unreadable`, or in `review` without scores.
+        reading_id: the reading of the card that first met the file.
+        path: `Media.name`.
+        media_id: SHA-256 of the file's bytes, hexadecimal; empty for what was not read (`ignored`).
+        model_id: `scorer.Model.model_id`.
+        event_id: shared by the frames of one event on one card (Camtrap DP ``eventID``); empty outside events.
+        reason: why the model did not decide the fate; empty where it did.
         scores: absent where the picture could not be scored.
         exif: as read from the file.
-        size_bytes: of the file.
     """
 
     card_id: str
+    reading_id: str
     path: str
     media_id: str
     model_id: str
-    event_id: str
-    verdict: Verdict
-    reason: str | None = None
+    event_id: str = ""
+    fate: Fate
+    reason: str = ""
     scores: Scores | None = None
     exif: Exif = field(default_factory=Exif)
     size_bytes: int

@@ -6,14 +6,14 @@ JPEGs are decoded at 1/2, 1/4 or 1/8 of their size by libjpeg itself: half the t
 import io
 import struct
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from edge_module.domain import CaptureTime, Exif, OffsetSource
+from edge_module.domain import UTC_OFFSET_MAX_MIN, CaptureTime, Exif, OffsetSource
 from edge_module.errors import MediaError
 
 INPUT_PX: Final = 224
@@ -181,7 +181,7 @@ def _capture_time(tags: dict[int, object], utc_offset_min: int) -> CaptureTime |
         zone = datetime.strptime(offset or "", "%z").utcoffset()
     except ValueError:
         zone = None
-    if zone is None:
+    if zone is None or abs(zone) > timedelta(minutes=UTC_OFFSET_MAX_MIN):
         return CaptureTime(
             exif_time=raw, local=local, utc_offset_min=utc_offset_min, offset_source=OffsetSource.SETTING
         )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge_module.backbone import Backbone
 from edge_module.burst import motion
-from edge_module.domain import Scores
+from edge_module.domain import LABEL_PANDA, Scores
 from edge_module.frame import Frame, to_input
 from edge_module.head import Head
 
@@ -71,9 +71,9 @@ class Scorer:
     def _best(self, frame: Frame, looks: Sequence[View]) -> Scores:
         features = np.stack([self._backbone.features(look.picture) for look in looks])
         probabilities = self._head.probabilities(features)
-        best = int(np.argmax(probabilities[:, self._head.labels.index("red_panda")]))
+        best = int(np.argmax(probabilities[:, self._head.labels.index(LABEL_PANDA)]))
         return Scores(
-            probabilities=dict(zip(self._head.labels, (float(p) for p in probabilities[best]), strict=True)),
+            probabilities=dict(zip(self._head.labels, (round(float(p), 3) for p in probabilities[best]), strict=True)),
             night=frame.night,
             view=looks[best].name,
         )
