@@ -1,5 +1,6 @@
 """Reading fields of hostile JSON, with errors that name the field. Standard library only."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -72,15 +73,18 @@ class Fields:
     def numbers(self, name: str) -> dict[str, float]:
         """An object whose values are all numbers."""
         values = self.inner(name).values
-        if not all(type(v) in (int, float) for v in values.values()):
-            raise WireError(f"{self.where}.{name}: values must be numbers")
+        for key, value in values.items():
+            _text(key, f"{self.where}.{name}", _TEXT_MAX)
+            if not _is_number(value):
+                raise WireError(f"{self.where}.{name}: values must be finite numbers")
         return values
 
     def scalars(self) -> dict[str, float | str]:
         """This object, if its values are all numbers or strings of bounded length."""
         for name, value in self.values.items():
-            if type(value) not in (int, float):
-                _text(value, f"{self.where}.{name}", _TEXT_MAX)
+            _text(name, self.where, _TEXT_MAX)
+            if not _is_number(value):
+                _text(value, f"{self.where}.{name[:80]}", _TEXT_MAX)
         return self.values
 
     def instant(self, name: str) -> datetime:
@@ -125,9 +129,15 @@ class Fields:
         return value
 
 
+def _is_number(value: object) -> bool:
+    return (type(value) is int and abs(value) <= _INTEGER_MAX) or (type(value) is float and math.isfinite(value))
+
+
 def _text(value: object, where: str, longest: int | None) -> str:
     if not isinstance(value, str) or (longest is not None and len(value) > longest):
         raise WireError(f"{where}: must be a string of at most {longest} characters")
+    if "\0" in value:  # no path has it, and PostgreSQL cannot store it
+        raise WireError(f"{where}: holds a NUL character")
     if not value.isascii():
         try:
             value.encode()
