@@ -79,10 +79,14 @@ def _continues(before: Shot, shot: Shot, gap_s: float) -> bool:
     return timedelta(0) <= later.at - earlier.at <= timedelta(seconds=gap_s)
 
 
-def parts(length: int) -> list[int]:
-    """Split an event of `length` frames into parts of at most `BURST_FRAMES_MAX`, as equal as can be, longest first."""
-    count = -(-length // BURST_FRAMES_MAX)
-    return [length // count + (i < length % count) for i in range(count)]
+def bursts(event: Sequence[Shot]) -> Iterator[Sequence[Shot]]:
+    """Split an event into bursts of at most `BURST_FRAMES_MAX`, as equal as can be, the longer ones first."""
+    count = -(-len(event) // BURST_FRAMES_MAX)
+    start = 0
+    for i in range(count):
+        end = start + len(event) // count + (i < len(event) % count)
+        yield event[start:end]
+        start = end
 
 
 def motion(wholes: Sequence[npt.NDArray[np.uint8]]) -> list[Box | None]:

@@ -18,23 +18,8 @@ UTC_OFFSET_MAX_MIN = 14 * 60
 """No place on Earth is further from UTC."""
 
 
-class Verdict(StrEnum):
-    """What the gateway says of one picture."""
-
-    PANDA = "panda"
-    REVIEW = "review"
-    OTHER = "other"
-    BLANK = "blank"
-    HUMAN = "human"
-    UNREADABLE = "unreadable"
-
-
-KEPT_VERDICTS = frozenset({Verdict.PANDA, Verdict.REVIEW})
-"""Whose originals are copied to the gateway before a card may be called safe to wipe."""
-
-
 class Fate(StrEnum):
-    """What became of one file of a reading: a verdict, or one of two reasons for having none of its own."""
+    """What became of one file of a reading: a verdict on what it shows, or why it has none of its own."""
 
     PANDA = "panda"
     REVIEW = "review"
@@ -44,6 +29,10 @@ class Fate(StrEnum):
     UNREADABLE = "unreadable"
     DUPLICATE = "duplicate"
     IGNORED = "ignored"
+
+
+KEPT_FATES = frozenset({Fate.PANDA, Fate.REVIEW})
+"""Whose originals are copied to the gateway before a card may be called safe to wipe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +135,7 @@ class Record:
         reading_id: the reading of the card that first met the file.
         path: `Media.name`.
         media_id: SHA-256 of the file's bytes, hexadecimal; empty for what was not read (`ignored`).
-        model_id: `scorer.Model.model_id`.
+        model_id: `scorer.Model.model_id`; empty where no model looked at the file.
         event_id: shared by the frames of one event on one card (Camtrap DP ``eventID``); empty outside events.
         reason: why the model did not decide the fate; empty where it did.
         scores: absent where the picture could not be scored.

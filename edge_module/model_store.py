@@ -9,7 +9,7 @@ from edge_module.head import Head
 from edge_module.scorer import Model
 
 SHIPPED_MODEL_DIR: Final = Path(__file__).resolve().parent.parent / "models" / "red_panda"
-"""The model that comes with the software."""
+"""The model that comes with the software: `model_dir: shipped`."""
 
 _SUMS: Final = "SHA256SUMS"
 

@@ -11,7 +11,7 @@ What cannot be scored does not come here: an unreadable file is `unreadable`, a 
 
 from dataclasses import dataclass
 
-from edge_module.domain import LABEL_BLANK, LABEL_HUMAN, LABEL_PANDA, Scores, Verdict
+from edge_module.domain import LABEL_BLANK, LABEL_HUMAN, LABEL_PANDA, Fate, Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +34,17 @@ class DayNight:
     night: Thresholds
 
 
-def judge(scores: Scores, thresholds: DayNight) -> Verdict:
+def judge(scores: Scores, thresholds: DayNight) -> Fate:
     """Give the verdict on one scored frame, by the rules above."""
     limits = thresholds.night if scores.night else thresholds.day
     if scores.panda >= limits.panda:
-        return Verdict.PANDA
+        return Fate.PANDA
     if scores.panda >= limits.review:
-        return Verdict.REVIEW
+        return Fate.REVIEW
     rest = {label: p for label, p in scores.probabilities.items() if label != LABEL_PANDA}
     likeliest = max(rest, key=lambda label: rest[label])
     if likeliest == LABEL_HUMAN:
-        return Verdict.HUMAN
+        return Fate.HUMAN
     if likeliest == LABEL_BLANK:
-        return Verdict.BLANK
-    return Verdict.OTHER
+        return Fate.BLANK
+    return Fate.OTHER

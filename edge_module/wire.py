@@ -179,7 +179,7 @@ def encode(ledger_id: str, sequence: int, payload: Payload) -> Encoded:
     head = {"v": VERSION, "ledger_id": ledger_id, "sequence": sequence}
     match payload:
         case Records(records=(record,)) if record.fate in (Fate.PANDA, Fate.REVIEW):
-            return _json("record", {**head, "record": _record_to_json(record)})
+            return _json("record", {**head, "record": record_to_json(record)})
         case Records(records=records):
             body = zlib.compress(_dump({**head, "kind": "records", **columns.pack(records)}), 9)
             return Encoded(kind="records", content_type=BATCH_TYPE, body=body)
@@ -204,7 +204,8 @@ def _dump(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def _record_to_json(record: Record) -> dict[str, Any]:
+def record_to_json(record: Record) -> dict[str, Any]:
+    """A record as the wire, the ledger and the note beside a kept original have it."""
     value: dict[str, Any] = {
         name: getattr(record, name)
         for name in (
@@ -302,7 +303,17 @@ def _records(fields: Fields) -> Records:
 
 
 def _record(fields: Fields) -> Records:
-    r = fields.inner("record")
+    return Records(records=(record_from_json(fields.inner("record").values),))
+
+
+def record_from_json(value: object) -> Record:
+    """Read what `record_to_json` wrote.
+
+    Raises:
+        WireError: a field is missing or wrong.
+        ValueError: a value is not one of those allowed.
+    """
+    r = Fields.of(value, "record")
     probabilities = r.numbers("probabilities") if r.has("probabilities") else None
     scores = Scores(probabilities=probabilities, night=r.flag("night"), view=r.text("view")) if probabilities else None
     captured = (
@@ -316,7 +327,7 @@ def _record(fields: Fields) -> Records:
         camera_model=r.optional_text("camera_model"),
         camera_serial=r.optional_text("camera_serial"),
     )
-    record = Record(
+    return Record(
         card_id=r.text("card_id"),
         reading_id=r.text("reading_id"),
         path=r.text("path"),
@@ -329,7 +340,6 @@ def _record(fields: Fields) -> Records:
         exif=exif,
         size_bytes=r.integer("size_bytes"),
     )
-    return Records(records=(record,))
 
 
 def _media_stored(fields: Fields) -> MediaStored:
@@ -343,7 +353,17 @@ def _media_stored(fields: Fields) -> MediaStored:
 
 
 def _receipt(fields: Fields) -> Receipt:
-    r = fields.inner("receipt")
+    return Receipt(receipt=receipt_from_json(fields.inner("receipt").values))
+
+
+def receipt_from_json(value: object) -> CardReceipt:
+    """Read what `receipt_to_json` wrote.
+
+    Raises:
+        WireError: a field is missing or wrong.
+        ValueError: a value is not one of those allowed.
+    """
+    r = Fields.of(value, "receipt")
     named = tuple(
         NamedFile(
             path=n.text("path"),
@@ -352,7 +372,7 @@ def _receipt(fields: Fields) -> Receipt:
         )
         for n in (Fields.of(item, "receipt.named") for item in r.array("named"))
     )
-    receipt = CardReceipt(
+    return CardReceipt(
         card_id=r.text("card_id"),
         reading_id=r.text("reading_id"),
         state=ReadingState(r.text("state")),
@@ -366,7 +386,6 @@ def _receipt(fields: Fields) -> Receipt:
         named_omitted=r.integer("named_omitted"),
         cameras={serial: int(n) for serial, n in r.numbers("cameras").items()},
     )
-    return Receipt(receipt=receipt)
 
 
 def _alert(fields: Fields) -> Alert:

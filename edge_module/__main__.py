@@ -1,0 +1,153 @@
+"""The command line: ``python -m edge_module --help``.
+
+Exit status: 0 done; 1 interrupted or failed in part, run again; 2 could not start, the line on stderr says why.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edge_module import settings as settings_module
+from edge_module.errors import CardError, ConfigError, LedgerError, ModelError
+
+if TYPE_CHECKING:
+    from edge_module.settings import Settings
+
+DONE: Final = 0
+AGAIN: Final = 1
+CANNOT_START: Final = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = _settings(arguments)
+        logging.basicConfig(
+            level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        )
+        status: int = arguments.command(arguments, settings)
+    except ConfigError as exc:
+        for fault in exc.faults:
+            print(f"setting: {fault}", file=sys.stderr)
+        return CANNOT_START
+    except (CardError, ModelError, LedgerError) as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return CANNOT_START
+    except BrokenPipeError:  # the reader of our output has gone; what was settled stays settled
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return AGAIN
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m edge_module", description="Ponya's gateway: reads camera-trap cards."
+    )
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="YAML file of settings")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    scan = commands.add_parser("scan", help="read a card or folder: a verdict for each file, and a receipt")
+    scan.add_argument("dir", type=Path, metavar="DIR")
+    scan.add_argument("--json", action="store_true", help="a JSON line a file, and the receipt last")
+    scan.add_argument("--workers", type=int, metavar="N", help="threads that decode and score")
+    scan.add_argument("--data", metavar="DIR", help="folder for ledger and originals (setting data_dir)")
+    scan.add_argument("--keep", action="store_true", help="copy the originals of panda and review to the data folder")
+    scan.set_defaults(command=_scan)
+
+    classify = commands.add_parser("classify", help="the verdict on single files, without ledger")
+    classify.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    classify.add_argument("--json", action="store_true", help="a JSON line a file")
+    classify.set_defaults(command=_classify)
+
+    outbox = commands.add_parser("outbox", help="what headquarters is owed")
+    outbox.add_argument("action", choices=("list", "retry"), help="list it, or forget the delays")
+    outbox.add_argument("--data", metavar="DIR", help="folder of the ledger (setting data_dir)")
+    outbox.set_defaults(command=_outbox)
+
+    check = commands.add_parser("check-config", help="check the settings and show them")
+    check.set_defaults(command=_check_config)
+
+    selftest = commands.add_parser("selftest", help="score the golden frames and compare with what is expected")
+    selftest.set_defaults(command=_selftest)
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> "Settings":
+    given = {"workers": getattr(arguments, "workers", None), "data_dir": getattr(arguments, "data", None)}
+    sources = [
+        ("environment", settings_module.from_environment(os.environ)),
+        ("command line", {name: value for name, value in given.items() if value is not None}),
+    ]
+    if arguments.settings:
+        sources.insert(0, (str(arguments.settings), settings_module.from_file(arguments.settings)))
+    return settings_module.combine(*sources)
+
+
+def _scan(arguments: argparse.Namespace, settings: "Settings") -> int:
+    from edge_module import app  # noqa: PLC0415 - commands that need no model start without it
+    from edge_module.domain import ReadingState  # noqa: PLC0415
+    from edge_module.scan import JsonReport, TableReport  # noqa: PLC0415
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    report = JsonReport(sys.stdout) if arguments.json else TableReport(sys.stdout)
+    receipt = app.scan(arguments.dir, settings, report, keep=arguments.keep, stop=stop)
+    return DONE if receipt.state is ReadingState.COMPLETE else AGAIN
+
+
+def _classify(arguments: argparse.Namespace, settings: "Settings") -> int:
+    from edge_module import app  # noqa: PLC0415
+    from edge_module.classify import classify  # noqa: PLC0415
+
+    for line in classify(arguments.files, app.load_model(settings), settings):
+        if arguments.json:
+            print(json.dumps(line, ensure_ascii=False))
+        else:
+            score = "    " if line["panda_probability"] is None else f"{line['panda_probability']:.2f}"
+            print(f"{line['verdict']:<10} {score}  {line['path']}{': ' + line['error'] if line['error'] else ''}")
+    return DONE
+
+
+def _outbox(arguments: argparse.Namespace, settings: "Settings") -> int:
+    from edge_module import app  # noqa: PLC0415
+
+    with app.open_ledger(settings) as (ledger, _):
+        if arguments.action == "retry":
+            print(f"{ledger.outbox.retry()} messages may go at once")
+            return DONE
+        while ledger.outbox.pack(flush=True):
+            pass
+        backlog = ledger.outbox.backlog()
+        for sequence, kind, state, size, attempts, reason in ledger.outbox.rows():
+            print(f"{sequence:>8}  {kind:<13} {state:<7} {size:>7} bytes  {attempts} attempts  {reason}")
+        print(f"{backlog.messages} messages, {backlog.unconfirmed_bytes} bytes owed; {backlog.buried} buried")
+    return DONE
+
+
+def _check_config(_arguments: argparse.Namespace, settings: "Settings") -> int:
+    for setting in settings_module.SCHEMA:
+        print(f"{setting.name}: {json.dumps(getattr(settings, setting.name))}  # {setting.doc} ({setting.allowed})")
+    return DONE
+
+
+def _selftest(_arguments: argparse.Namespace, settings: "Settings") -> int:
+    from edge_module import app  # noqa: PLC0415
+    from edge_module.selftest import check_golden  # noqa: PLC0415
+
+    faults = check_golden(app.model_folder(settings), app.load_model(settings), settings)
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    print("selftest failed" if faults else "selftest passed")
+    return CANNOT_START if faults else DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

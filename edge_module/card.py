@@ -1,0 +1,224 @@
+"""A card, or any folder read like one: whose it is, what lies on it, its bytes. Nothing is ever written to it.
+
+Everything on a card is somebody else's: names that are not UTF-8, links that lead elsewhere, folders without end.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import yaml
+
+from edge_module.domain import Card, Fate, Media
+from edge_module.errors import CardError, MediaError
+from edge_module.ledger import Listed
+
+MARKER_NAME: Final = "ponya.yml"
+"""A file that people may put on a card to name it: ``card: NAME``."""
+_MARKER_MAX_BYTES: Final = 4096
+
+PICTURE_SUFFIXES: Final = frozenset({b".jpg", b".jpeg", b".jpe", b".png"})
+UNSCORED_SUFFIXES: Final = {
+    **dict.fromkeys((b".mp4", b".avi", b".mov", b".m4v", b".mkv", b".mts", b".3gp", b".wmv", b".asf"), "video"),
+    **dict.fromkeys((b".dng", b".cr2", b".cr3", b".nef", b".arw", b".raf", b".rw2"), "raw picture"),
+    **dict.fromkeys((b".heic", b".heif", b".webp", b".tif", b".tiff", b".bmp", b".gif"), "picture format"),
+}
+"""What may show an animal and cannot be scored: a person should look."""
+
+_SYSTEM_FOLDERS: Final = frozenset(
+    {
+        b".thumbnails", b"thumbnails", b".thumb", b"@eadir", b".trashes", b".spotlight-v100", b".fseventsd",
+        b"system volume information", b"$recycle.bin", b"lost+found", b".trash-0", b".trash-1000",
+    }
+)  # fmt: skip
+_CHUNK_BYTES: Final = 1 << 20
+
+PICTURE_MAX_BYTES: Final = 64 * 2**20
+"""A larger picture file is not held in memory: no trap writes one."""
+
+
+class StillGrowing(MediaError):  # noqa: N818 - named by what to do
+    """Somebody is writing to this file: wait for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a file's bytes hash to, and the bytes themselves if it is a picture of at most `PICTURE_MAX_BYTES`."""
+
+    media_id: str
+    data: bytes
+
+
+class Mount:
+    """A mounted card or a folder, held by the file system it was opened on."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.fsencode(root)
+        try:
+            self._device = root.stat().st_dev
+            os.scandir(self._root).close()
+        except OSError as exc:
+            raise CardError(f"{root}: {exc.strerror}; insert the card, or name a folder that can be read") from exc
+        self.root = root
+
+    def identify(self) -> Card:
+        """Say which card this is: its marker file, else its file system's UUID, else the folder's own place."""
+        if name := self._marker():
+            return Card(card_id=f"marker-{_short_hash(name.encode())}", source="marker")
+        if self.root.is_mount() and (uuid := _filesystem_uuid(self._device)):
+            return Card(card_id=f"volume-{uuid.lower()}", source="filesystem")
+        # Hashed: where people keep their folders is nobody's business.
+        return Card(card_id=f"folder-{_short_hash(os.fsencode(self.root.resolve()))}", source="folder")
+
+    def _marker(self) -> str | None:
+        try:
+            with (self.root / MARKER_NAME).open("rb") as file:
+                marker = yaml.safe_load(file.read(_MARKER_MAX_BYTES))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError, ValueError):
+            return None
+        name = marker.get("card") if isinstance(marker, dict) else None
+        return str(name) if name else None
+
+    def check(self) -> None:
+        """Make sure that the card is still there.
+
+        Raises:
+            CardError: it was pulled out.
+        """
+        try:
+            present = self.root.stat().st_dev == self._device
+        except OSError:
+            present = False
+        if not present:
+            raise CardError("the card was taken out")
+
+    def files(self) -> Iterator[Listed]:
+        """Every file on the card, folder by folder, in no particular order; links and other file systems not followed.
+
+        A folder that cannot be read is one entry, its path ending in a slash.
+
+        Raises:
+            CardError: the card was taken out.
+        """
+        folders: list[tuple[bytes, bool]] = [(b"", False)]
+        while folders:
+            folder, in_system = folders.pop()
+            try:
+                with os.scandir(os.path.join(self._root, folder)) as entries:  # noqa: PTH118 - bytes
+                    for entry in entries:
+                        path = folder + b"/" + entry.name if folder else entry.name
+                        if entry.is_dir(follow_symlinks=False) and not self._elsewhere(entry):
+                            folders.append((path, in_system or entry.name.lower() in _SYSTEM_FOLDERS))
+                        else:
+                            yield self._listed(entry, path, in_system=in_system)
+            except OSError as exc:
+                self.check()
+                media = Media(path=folder + b"/", size_bytes=0, mtime_ns=0)
+                yield Listed(media=media, fate=Fate.UNREADABLE, reason=f"folder cannot be read: {exc.strerror}")
+
+    def _elsewhere(self, entry: "os.DirEntry[bytes]") -> bool:
+        return entry.stat(follow_symlinks=False).st_dev != self._device
+
+    def _listed(self, entry: "os.DirEntry[bytes]", path: bytes, *, in_system: bool) -> Listed:
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError as exc:
+            self.check()
+            media = Media(path=path, size_bytes=0, mtime_ns=0)
+            return Listed(media=media, fate=Fate.UNREADABLE, reason=f"cannot be looked at: {exc.strerror}")
+        media = Media(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+        reason = _why_ignored(path, status, in_system=in_system)
+        return Listed(media=media, fate=Fate.IGNORED, reason=reason) if reason else Listed(media=media)
+
+    def head(self, media: Media, length: int) -> tuple[bytes, Media]:
+        """The first bytes of a file, and the file as it is now.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with self.open(media) as file:
+            status = os.fstat(file.fileno())
+            return file.read(length), Media(path=media.path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+
+    def read(self, media: Media) -> Content:
+        """Read and hash a file.
+
+        Raises:
+            StillGrowing: it is not the file that was listed, or was written to while it was read.
+            OSError: it cannot be read.
+        """
+        digest = hashlib.sha256()
+        data = b""
+        with self.open(media) as file:
+            if is_picture(media) and media.size_bytes <= PICTURE_MAX_BYTES:
+                data = file.read(media.size_bytes)
+                digest.update(data)
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+            status = os.fstat(file.fileno())
+            if (status.st_size, status.st_mtime_ns) != (media.size_bytes, media.mtime_ns):
+                raise StillGrowing("still growing")
+        return Content(media_id=digest.hexdigest(), data=data)
+
+    def open(self, media: Media) -> BinaryIO:
+        """Open a file of the card for reading.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        # Not through a link that took the file's place, and without blocking on a pipe that did.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return open(os.open(os.path.join(self._root, media.path), flags), "rb")  # noqa: PTH118, PTH123
+
+
+def is_picture(media: Media) -> bool:
+    """Whether the name says that this is a picture the model can look at."""
+    return _suffix(media.path) in PICTURE_SUFFIXES
+
+
+def why_unscored(media: Media) -> str:
+    """What kind of file this is that the model cannot look at and a person should; empty for pictures."""
+    return UNSCORED_SUFFIXES.get(_suffix(media.path), "")
+
+
+def _suffix(path: bytes) -> bytes:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122
+
+
+def _why_ignored(path: bytes, status: os.stat_result, *, in_system: bool) -> str:
+    if stat.S_ISLNK(status.st_mode):
+        return "symbolic link, not followed"
+    if stat.S_ISDIR(status.st_mode):
+        return "another file system, not entered"
+    if not stat.S_ISREG(status.st_mode):
+        return "not a regular file"
+    name = os.path.basename(path)  # noqa: PTH119
+    if name == os.fsencode(MARKER_NAME):
+        return "Ponya's marker"
+    if name.startswith(b"._"):
+        return "macOS's shadow of another file"
+    if in_system:
+        return "in a folder of the operating system's"
+    if _suffix(path) not in PICTURE_SUFFIXES and _suffix(path) not in UNSCORED_SUFFIXES:
+        return "neither a picture nor a video"
+    return ""
+
+
+def _filesystem_uuid(device: int) -> str:
+    """The UUID that udev knows a block device by; empty where there is none (tmpfs, network)."""
+    by_uuid = Path("/dev/disk/by-uuid")
+    try:
+        for link in by_uuid.iterdir():
+            if link.stat().st_rdev == device:
+                return link.name
+    except OSError:
+        pass  # no udev here: the folder's place has to do
+    return ""
+
+
+def _short_hash(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:12]

@@ -1,0 +1,74 @@
+"""`classify`: the verdict on single files, without ledger or card."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_module.burst import Shot, bursts, events
+from edge_module.domain import Exif, Fate, Media
+from edge_module.errors import MediaError
+from edge_module.frame import EXIF_HEAD_BYTES, Frame, decode, read_exif
+from edge_module.scorer import Model, Scorer
+from edge_module.settings import Settings
+from edge_module.verdict import DayNight, judge
+
+
+def classify(paths: Sequence[Path], model: Model, settings: Settings) -> Iterator[dict[str, Any]]:
+    """Judge files, in the order given. As on a card, pictures of one event (by EXIF) are compared with each other.
+
+    Yields:
+        ``{path, verdict, panda_probability, captured_at, error}`` for each file; with scores also ``probabilities,
+        night, view``.
+    """
+    scorer = Scorer(model)
+    thresholds = settings.thresholds(model.head.thresholds)
+    shots = (_shot(path, settings.camera_utc_offset_min) for path in paths)
+    for event in events(shots, gap_s=settings.event_gap_s):
+        for burst in bursts(event):
+            yield from _judge_burst(burst, scorer, thresholds)
+
+
+def _shot(path: Path, utc_offset_min: int) -> Shot:
+    media = Media(path=os.fsencode(path), size_bytes=0, mtime_ns=0)
+    try:
+        with path.open("rb") as file:
+            return Shot(media=media, exif=read_exif(file.read(EXIF_HEAD_BYTES), utc_offset_min=utc_offset_min))
+    except OSError:
+        return Shot(media=media, exif=Exif())  # reading it meets the same error, and says so
+
+
+def _judge_burst(burst: Sequence[Shot], scorer: Scorer, thresholds: DayNight) -> Iterator[dict[str, Any]]:
+    looked = [_look(shot) for shot in burst]
+    frames = [frame for frame in looked if isinstance(frame, Frame)]
+    scores = iter(scorer.score(frames) if frames else [])
+    for shot, frame in zip(burst, looked, strict=True):
+        captured = shot.exif.captured
+        line: dict[str, Any] = {
+            "path": shot.media.name,
+            "verdict": Fate.UNREADABLE,
+            "panda_probability": None,
+            "captured_at": captured.at.isoformat() if captured else None,
+            "error": None,
+        }
+        if isinstance(frame, Frame):
+            score = next(scores)
+            line |= {
+                "verdict": judge(score, thresholds),
+                "panda_probability": score.panda,
+                "probabilities": dict(score.probabilities),
+                "night": score.night,
+                "view": score.view,
+            }
+        else:
+            line["error"] = frame
+        yield line
+
+
+def _look(shot: Shot) -> Frame | str:
+    try:
+        return decode(Path(os.fsdecode(shot.media.path)).read_bytes())
+    except OSError as exc:
+        return exc.strerror or str(exc)
+    except MediaError as exc:
+        return str(exc)

@@ -1,0 +1,262 @@
+"""The ledger's file: SQLite in WAL mode with `synchronous=FULL`, one writer, and what happens when it is damaged.
+
+A transaction that was committed survives a power cut; one that was not leaves no trace. Every step that a power cut
+could hit is named (`on_step`), so that a test can cut there.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+from edge_module.errors import LedgerError
+
+_log = logging.getLogger(__name__)
+
+_SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE reading (
+  id INTEGER PRIMARY KEY,
+  reading_id TEXT NOT NULL UNIQUE,
+  card_id TEXT NOT NULL,
+  state TEXT NOT NULL,
+  listing INTEGER NOT NULL,          -- how often the card was listed in this reading
+  why TEXT NOT NULL DEFAULT '',      -- why it was interrupted
+  receipt TEXT                       -- the last receipt, once the rows below are compacted
+);
+CREATE INDEX reading_card ON reading (card_id);
+
+-- One row a file of a reading. fate NULL: listed, not yet settled.
+CREATE TABLE file (
+  reading INTEGER NOT NULL,
+  path BLOB NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  mtime_ns INTEGER NOT NULL,
+  listing INTEGER NOT NULL,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  fate TEXT,
+  media_id BLOB NOT NULL DEFAULT x'',
+  reason TEXT NOT NULL DEFAULT '',
+  camera TEXT,
+  PRIMARY KEY (reading, path)
+) WITHOUT ROWID;
+CREATE INDEX file_pending ON file (reading, path) WHERE fate IS NULL;
+
+-- Kept for good: what bytes were judged to be, and where they were first met.
+CREATE TABLE media (
+  media_id BLOB PRIMARY KEY,
+  fate TEXT NOT NULL,
+  origin BLOB NOT NULL,              -- first 8 bytes of a hash of card and path
+  original TEXT NOT NULL             -- not_kept | owed | kept
+) WITHOUT ROWID;
+
+-- What headquarters is owed of each file, until it has confirmed it. sequence NULL: not yet in a message.
+CREATE TABLE record (
+  id INTEGER PRIMARY KEY,
+  card_id TEXT NOT NULL,
+  path BLOB NOT NULL,
+  media_id BLOB NOT NULL,
+  model_id TEXT NOT NULL,
+  reading_id TEXT NOT NULL,
+  fate TEXT NOT NULL,
+  body TEXT NOT NULL,
+  sequence INTEGER,
+  confirmed INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (card_id, path, media_id, model_id)
+);
+CREATE INDEX record_unpacked ON record (reading_id, model_id, id) WHERE sequence IS NULL;
+CREATE INDEX record_unconfirmed ON record (media_id) WHERE confirmed = 0;
+CREATE INDEX record_sequence ON record (sequence);
+
+CREATE TABLE outbox (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used twice
+  kind TEXT NOT NULL,
+  content_type TEXT NOT NULL,
+  body BLOB NOT NULL,
+  priority INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  boot_id TEXT NOT NULL DEFAULT '',
+  until_s REAL NOT NULL DEFAULT 0,              -- monotonic: end of the lease, or not to be tried before
+  reason TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX outbox_state ON outbox (state, priority, sequence);
+
+-- What could not be delivered as it was; a tombstone went in its place.
+CREATE TABLE buried (
+  sequence INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL,
+  body BLOB NOT NULL,
+  reason TEXT NOT NULL
+);
+"""
+
+Step = Callable[[str], None]
+
+
+def no_step(_name: str) -> None:
+    """Do nothing: what happens between the steps outside of a crash test."""
+
+
+class Database:
+    """An open, locked, checked ledger file. Writes go through one connection, one at a time."""
+
+    def __init__(self, path: Path, *, on_step: Step = no_step) -> None:
+        self._path = path
+        self._step = on_step
+        self._write_lock = threading.RLock()
+        self._reader = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._lock_file = _lock(path)
+        try:
+            self._connection = self._connect()
+            self._check_and_create()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close every connection and give up the lock. No thread may be using them any more."""
+        for reader in self._readers:
+            reader.close()
+        if hasattr(self, "_connection"):
+            self._connection.close()
+        self._lock_file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def transaction(self, name: str) -> Iterator[sqlite3.Connection]:
+        """Write all or nothing.
+
+        Raises:
+            LedgerError: the disk is full, read-only or failing; nothing of the transaction is kept.
+        """
+        with self._write_lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._step(f"{name}:begun")
+                yield self._connection
+                self._step(f"{name}:written")
+                self._connection.execute("COMMIT")
+                self._step(f"{name}:committed")
+            except sqlite3.Error as exc:
+                self._roll_back()
+                raise LedgerError(f"ledger {self._path}: {exc}; nothing of this step was kept") from exc
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):  # the first error is the one to report
+                self._connection.execute("ROLLBACK")
+
+    def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """Run a query on this thread's own connection: sees what is committed.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        connection = getattr(self._reader, "connection", None)
+        try:
+            if connection is None:
+                connection = self._reader.connection = self._connect()
+                self._readers.append(connection)
+            rows: list[tuple[Any, ...]] = connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error as exc:
+            raise LedgerError(f"ledger {self._path}: {exc}") from exc
+        return rows
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA cache_size=-2000")
+        return connection
+
+    def _check_and_create(self) -> None:
+        """Check the whole file before anything is believed; create it where there is none.
+
+        Raises:
+            sqlite3.DatabaseError: the file is damaged, or not a ledger.
+            LedgerError: it was written by a newer version.
+        """
+        problems = [row[0] for row in self._connection.execute("PRAGMA quick_check(3)")]
+        if problems != ["ok"]:
+            raise sqlite3.DatabaseError("; ".join(problems))
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            self._connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={_SCHEMA_VERSION};COMMIT;")
+        elif version != _SCHEMA_VERSION:
+            raise LedgerError(
+                f"ledger {self._path}: has schema {version}, this software knows {_SCHEMA_VERSION}; update the software"
+            )
+
+
+def _lock(path: Path) -> "_File":
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _File(path.with_suffix(".lock"))
+    except OSError as exc:
+        raise LedgerError(f"ledger {path}: {exc.strerror}; set data_dir to a folder that can be written") from exc
+    if not lock.acquire():
+        lock.close()
+        raise LedgerError(f"ledger {path}: in use by another process; end it, or set another data_dir")
+    return lock
+
+
+class _File:
+    """A lock that the kernel gives up when the process dies, however it dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def acquire(self) -> bool:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def open_or_set_aside(path: Path, *, on_step: Step = no_step) -> tuple[Database, Path | None]:
+    """Open the ledger; a damaged one is moved aside first and an empty one made in its place.
+
+    Returns:
+        The database, and where the damaged file now lies, if there was one.
+
+    Raises:
+        LedgerError: the folder cannot be written, or another process has the ledger.
+    """
+    try:
+        return Database(path, on_step=on_step), None
+    except sqlite3.OperationalError as exc:  # the environment's fault, not the file's
+        raise LedgerError(f"ledger {path}: {exc}; free some space or set another data_dir") from exc
+    except sqlite3.DatabaseError as exc:
+        aside = path.with_name(f"{path.stem}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}{path.suffix}")
+        _log.error("ledger %s is damaged (%s): set aside as %s, starting anew", path, exc, aside.name)
+        for suffix in (
+            "-wal",
+            "-shm",
+            "",
+        ):  # the main file last: a power cut in between leaves it damaged, noticed again
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+        return Database(path, on_step=on_step), aside

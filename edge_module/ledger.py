@@ -1,0 +1,338 @@
+"""The ledger: what was seen and what became of it, so that nothing is lost and a power cut costs only work in flight.
+
+A file of a reading moves one way, and so does a reading::
+
+    listed (fate NULL) --settle--> fate
+    reading --end--> complete | interrupted          interrupted --begin--> reading
+
+Rules:
+
+1. Files are settled in the order of their paths, the frames of one event in one transaction, so that a re-run after a
+   power cut sees the same events and gives the same record.
+2. The first file with some bytes gets the verdict. The same bytes elsewhere are a `duplicate`; the same file read again
+   keeps its first fate and owes no second record.
+3. An empty file is `unreadable`, never a duplicate.
+4. A complete reading is never reopened: the card read again is a new reading.
+"""
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Final, Self
+from uuid import uuid4
+
+from edge_module import receipts, wire
+from edge_module.clock import Clock
+from edge_module.database import Database, Step, no_step, open_or_set_aside
+from edge_module.domain import KEPT_FATES, Card, CardReceipt, Fate, Media, ReadingState, Record
+from edge_module.outbox import Outbox
+
+LISTING_BATCH_ROWS: Final = 1000
+ATTEMPTS_MAX: Final = 3
+"""Readings in which a file may fail to be read before it is `unreadable`: one bad sector must not hold a card."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A file as the listing found it; with a fate where none of its bytes need be read."""
+
+    media: Media
+    fate: Fate | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One reading of one card."""
+
+    row_id: int
+    reading_id: str
+    card_id: str
+    listing: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a worker found of one file, before the ledger has looked whether the bytes are known."""
+
+    media: Media
+    record: Record
+    original_kept: bool = False
+
+
+class Ledger:
+    """The one place that remembers. Every method may be called from any thread."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self.ledger_id = self._identity()
+        self.outbox = Outbox(database, self.ledger_id, clock)
+
+    @classmethod
+    def open(cls, path: Path, clock: Clock, *, on_step: Step = no_step) -> tuple[Self, Path | None]:
+        """Open the ledger, or start a new one where it is absent or damaged.
+
+        Returns:
+            The ledger, and where a damaged predecessor was set aside (see `originals.rebuild`).
+
+        Raises:
+            LedgerError: the folder cannot be written, or another process has the ledger.
+        """
+        database, aside = open_or_set_aside(path, on_step=on_step)
+        return cls(database, clock), aside
+
+    def close(self) -> None:
+        """Close the file. No thread may be using the ledger any more."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def _identity(self) -> str:
+        with self._database.transaction("identity") as connection:
+            connection.execute("INSERT OR IGNORE INTO meta VALUES ('ledger_id', ?)", (uuid4().hex,))
+            row: tuple[str] = connection.execute("SELECT value FROM meta WHERE key = 'ledger_id'").fetchone()
+        return row[0]
+
+    # --- readings -------------------------------------------------------------------------------------------------
+
+    def begin(self, card: Card) -> Reading:
+        """Go on with the card's unfinished reading, or begin a new one."""
+        with self._database.transaction("begin") as connection:
+            last = connection.execute(
+                "SELECT id, reading_id, state, listing FROM reading WHERE card_id = ? ORDER BY id DESC LIMIT 1",
+                (card.card_id,),
+            ).fetchone()
+            if last and last[2] != ReadingState.COMPLETE:
+                row_id, reading_id, _, listing = last
+                connection.execute(
+                    "UPDATE reading SET state = ?, listing = ?, why = '' WHERE id = ?",
+                    (ReadingState.READING, listing + 1, row_id),
+                )
+                return Reading(row_id=row_id, reading_id=reading_id, card_id=card.card_id, listing=listing + 1)
+            (count,) = connection.execute("SELECT count(*) FROM reading WHERE card_id = ?", (card.card_id,)).fetchone()
+            reading_id = f"{card.card_id}.{count + 1}"
+            (row_id,) = connection.execute(
+                "INSERT INTO reading (reading_id, card_id, state, listing) VALUES (?, ?, ?, 1) RETURNING id",
+                (reading_id, card.card_id, ReadingState.READING),
+            ).fetchone()
+        return Reading(row_id=row_id, reading_id=reading_id, card_id=card.card_id, listing=1)
+
+    def list_files(self, reading: Reading, files: Iterable[Listed]) -> None:
+        """Remember every file of the card, in batches, before any is read: memory does not grow with the card.
+
+        A file that changed since an earlier listing of this reading is to be read again; one that was listed, never
+        settled and is gone is forgotten. Files with a fate already are settled here.
+        """
+        stream = iter(files)
+        while batch := list(islice(stream, LISTING_BATCH_ROWS)):
+            with self._database.transaction("list") as connection:
+                connection.executemany(
+                    """INSERT INTO file (reading, path, size_bytes, mtime_ns, listing) VALUES (?, ?, ?, ?, ?)
+                       ON CONFLICT (reading, path) DO UPDATE SET listing = excluded.listing,
+                         fate = iif(size_bytes = excluded.size_bytes AND mtime_ns = excluded.mtime_ns, fate, NULL),
+                         size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns""",
+                    [
+                        (reading.row_id, f.media.path, f.media.size_bytes, f.media.mtime_ns, reading.listing)
+                        for f in batch
+                    ],
+                )
+                for f in batch:
+                    if f.fate is not None:
+                        record = Record(
+                            card_id=reading.card_id,
+                            reading_id=reading.reading_id,
+                            path=f.media.name,
+                            media_id="",
+                            model_id="",
+                            fate=f.fate,
+                            reason=f.reason,
+                            size_bytes=f.media.size_bytes,
+                        )
+                        self._settle(connection, reading, Finding(media=f.media, record=record))
+        with self._database.transaction("listed") as connection:
+            connection.execute(
+                "DELETE FROM file WHERE reading = ? AND listing < ? AND fate IS NULL", (reading.row_id, reading.listing)
+            )
+
+    def pending(self, reading: Reading) -> Iterator[Media]:
+        """The files still to be read, in the order of their paths, a page at a time."""
+        after = b""
+        while page := self._database.read(
+            """SELECT path, size_bytes, mtime_ns FROM file
+               WHERE reading = ? AND path > ? AND fate IS NULL ORDER BY path LIMIT 500""",
+            (reading.row_id, after),
+        ):
+            for path, size_bytes, mtime_ns in page:
+                yield Media(path=path, size_bytes=size_bytes, mtime_ns=mtime_ns)
+            after = page[-1][0]
+
+    def relist(self, reading: Reading, media: Media) -> None:
+        """A pending file was found with another size or time than listed: it is still growing."""
+        with self._database.transaction("relist") as connection:
+            connection.execute(
+                "UPDATE file SET size_bytes = ?, mtime_ns = ? WHERE reading = ? AND path = ? AND fate IS NULL",
+                (media.size_bytes, media.mtime_ns, reading.row_id, media.path),
+            )
+
+    def failed(self, reading: Reading, media: Media) -> int:
+        """A file could not be read this time. Returns in how many attempts so far."""
+        with self._database.transaction("failed") as connection:
+            row: tuple[int] = connection.execute(
+                "UPDATE file SET attempts = attempts + 1 WHERE reading = ? AND path = ? RETURNING attempts",
+                (reading.row_id, media.path),
+            ).fetchone()
+        return row[0]
+
+    def fate_of(self, media_id: str) -> Fate | None:
+        """What these bytes were judged to be, if they were: then they need not be decoded again."""
+        rows = self._database.read("SELECT fate FROM media WHERE media_id = ?", (bytes.fromhex(media_id),))
+        return Fate(rows[0][0]) if rows else None
+
+    def settle(self, reading: Reading, findings: Sequence[Finding]) -> list[Record]:
+        """Give files their fates, in the order given, all or none. Returns the records with the final fates."""
+        with self._database.transaction("settle") as connection:
+            return [self._settle(connection, reading, finding) for finding in findings]
+
+    def _settle(self, connection: sqlite3.Connection, reading: Reading, finding: Finding) -> Record:
+        record, media_id = finding.record, bytes.fromhex(finding.record.media_id)
+        first = True
+        if media_id and record.size_bytes:
+            origin = _origin(record.card_id, finding.media.path)
+            if finding.original_kept:
+                connection.execute("UPDATE media SET original = 'kept' WHERE media_id = ?", (media_id,))
+            known = connection.execute("SELECT fate, origin FROM media WHERE media_id = ?", (media_id,)).fetchone()
+            if known is None:
+                original = "not_kept" if record.fate not in KEPT_FATES else "kept" if finding.original_kept else "owed"
+                connection.execute("INSERT INTO media VALUES (?, ?, ?, ?)", (media_id, record.fate, origin, original))
+            elif known[1] == origin:
+                first = False
+                record = self._first_record(connection, record, finding.media.path, Fate(known[0]))
+            else:
+                record = replace(record, fate=Fate.DUPLICATE, model_id="", scores=None, reason="")
+        if first:
+            _owe(connection, record, finding.media.path)
+        connection.execute(
+            "UPDATE file SET fate = ?, media_id = ?, reason = ?, camera = ? WHERE reading = ? AND path = ?",
+            (record.fate, media_id, record.reason, record.exif.camera_serial, reading.row_id, finding.media.path),
+        )
+        return record
+
+    @staticmethod
+    def _first_record(connection: sqlite3.Connection, record: Record, path: bytes, fate: Fate) -> Record:
+        """The record of the file's first reading, or what is left of it after compaction."""
+        media_id = bytes.fromhex(record.media_id)
+        row = connection.execute(
+            "SELECT body FROM record WHERE card_id = ? AND path = ? AND media_id = ? ORDER BY id LIMIT 1",
+            (record.card_id, path, media_id),
+        ).fetchone()
+        return wire.record_from_json(json.loads(row[0])) if row else replace(record, fate=fate, scores=None)
+
+    def settled(self, reading: Reading) -> Iterator[Record]:
+        """The files of a reading that have a fate, in the order of their paths, a page at a time."""
+        after = b""
+        while page := self._database.read(
+            """SELECT f.path, f.size_bytes, f.fate, f.media_id, f.reason,
+                      (SELECT body FROM record r WHERE r.card_id = ?1 AND r.path = f.path
+                       AND r.media_id = f.media_id ORDER BY id LIMIT 1)
+               FROM file f WHERE f.reading = ?2 AND f.path > ?3 AND f.fate IS NOT NULL ORDER BY f.path LIMIT 500""",
+            (reading.card_id, reading.row_id, after),
+        ):
+            for path, size_bytes, fate, media_id, reason, body in page:
+                yield (
+                    wire.record_from_json(json.loads(body))
+                    if body
+                    else Record(
+                        card_id=reading.card_id,
+                        reading_id=reading.reading_id,
+                        path=Media(path=path, size_bytes=0, mtime_ns=0).name,
+                        media_id=media_id.hex(),
+                        model_id="",
+                        fate=Fate(fate),
+                        reason=reason,
+                        size_bytes=size_bytes,
+                    )
+                )
+            after = page[-1][0]
+
+    def end(self, reading: Reading, *, why: str = "") -> CardReceipt:
+        """End a reading: complete, or interrupted where a reason is given or files are pending. Owes its receipt."""
+        with self._database.transaction("end") as connection:
+            (pending,) = connection.execute(
+                "SELECT count(*) FROM file WHERE reading = ? AND fate IS NULL", (reading.row_id,)
+            ).fetchone()
+            state = ReadingState.INTERRUPTED if pending or why else ReadingState.COMPLETE
+            connection.execute("UPDATE reading SET state = ?, why = ? WHERE id = ?", (state, why, reading.row_id))
+        receipt = self.receipt(reading.reading_id)
+        self.outbox.put(wire.Receipt(receipt=receipt))
+        return receipt
+
+    def counts(self, reading: Reading) -> tuple[int, int]:
+        """How many files of a reading are listed, and how many of them are settled."""
+        ((listed, settled),) = self._database.read(
+            "SELECT count(*), count(fate) FROM file WHERE reading = ?", (reading.row_id,)
+        )
+        return listed, settled
+
+    def receipt(self, reading_id: str) -> CardReceipt:
+        """What a reading came to so far."""
+        return receipts.receipt(self._database, reading_id)
+
+    # --- originals and compaction ---------------------------------------------------------------------------------
+
+    def restore(self, record: Record) -> None:
+        """Take back what a note beside a kept original says: after a damaged ledger was set aside."""
+        media_id, path = bytes.fromhex(record.media_id), os.fsencode(record.path)
+        with self._database.transaction("restore") as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO media VALUES (?, ?, ?, 'kept')",
+                (media_id, record.fate, _origin(record.card_id, path)),
+            )
+            _owe(connection, record, path)
+
+    def compact(self) -> int:
+        """Drop the rows of complete readings that headquarters has confirmed; fates by media id and receipts stay.
+
+        Returns:
+            How many readings were compacted.
+        """
+        done = 0
+        for row_id, reading_id in self._database.read(
+            "SELECT id, reading_id FROM reading WHERE state = ? AND receipt IS NULL", (ReadingState.COMPLETE,)
+        ):
+            receipt = self.receipt(str(reading_id))
+            if receipt.unconfirmed:
+                continue
+            with self._database.transaction("compact") as connection:
+                connection.execute(
+                    "UPDATE reading SET receipt = ? WHERE id = ?",
+                    (json.dumps(wire.receipt_to_json(receipt)), row_id),
+                )
+                connection.execute("DELETE FROM file WHERE reading = ?", (row_id,))
+                connection.execute("DELETE FROM record WHERE reading_id = ? AND confirmed = 1", (reading_id,))
+            done += 1
+        return done
+
+
+def _owe(connection: sqlite3.Connection, record: Record, path: bytes) -> None:
+    connection.execute(
+        """INSERT OR IGNORE INTO record (card_id, path, media_id, model_id, reading_id, fate, body)
+           VALUES (?, ?, ?, ?, ?, ?, ?)""",
+        (
+            record.card_id, path, bytes.fromhex(record.media_id), record.model_id, record.reading_id, record.fate,
+            json.dumps(wire.record_to_json(record), separators=(",", ":"), ensure_ascii=False),
+        ),
+    )  # fmt: skip
+
+
+def _origin(card_id: str, path: bytes) -> bytes:
+    """Where some bytes were first met, in 8 bytes: enough to tell a file read again from a copy of it."""
+    return hashlib.blake2b(card_id.encode() + b"\0" + path, digest_size=8).digest()

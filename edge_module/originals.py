@@ -1,0 +1,98 @@
+"""The originals that are kept on the gateway, each with a note beside it that says what the ledger said.
+
+``originals/<first two digits>/<media_id><suffix>`` and ``<media_id>.json``. A damaged ledger is rebuilt from the notes.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from edge_module import wire
+from edge_module.domain import Record
+from edge_module.errors import LedgerError, MediaError, WireError
+from edge_module.files import rename_durably, write_durably
+from edge_module.ledger import Ledger
+
+_log = logging.getLogger(__name__)
+_CHUNK_BYTES: Final = 1 << 20
+
+
+class Originals:
+    """A folder of originals."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        for left_over in folder.glob("*/.*.part"):  # of a power cut
+            left_over.unlink()
+
+    def path(self, media_id: str, name: str) -> Path:
+        """Where the original of a picture lies, or would."""
+        return self._folder / media_id[:2] / f"{media_id}{Path(name).suffix.lower()}"
+
+    def keep(self, record: Record, source: BinaryIO) -> None:
+        """Copy an original to disk, and a note of its record beside it. Both are on the disk when this returns.
+
+        Raises:
+            MediaError: what was read is not what was hashed before.
+            LedgerError: the disk is full, read-only or failing.
+            OSError: the card cannot be read.
+        """
+        target = self.path(record.media_id, record.path)
+        note = target.with_suffix(".json")
+        if not target.exists():
+            self._copy(record.media_id, source, target)
+        if not note.exists():
+            with _writing(note):
+                write_durably(note, json.dumps(wire.record_to_json(record), ensure_ascii=False).encode())
+
+    @staticmethod
+    def _copy(media_id: str, source: BinaryIO, target: Path) -> None:
+        # Two workers may keep the same bytes at once.
+        beside = target.with_name(f".{target.name}.{threading.get_ident()}.part")
+        digest = hashlib.sha256()
+        with contextlib.ExitStack() as stack:
+            with _writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                copy = stack.enter_context(beside.open("wb"))
+            while chunk := source.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                with _writing(target):
+                    copy.write(chunk)
+            with _writing(target):
+                copy.flush()
+                os.fsync(copy.fileno())
+        if digest.hexdigest() != media_id:
+            beside.unlink()
+            raise MediaError("changed while it was copied")
+        with _writing(target):
+            rename_durably(beside, target)
+
+    def restore_into(self, ledger: Ledger) -> int:
+        """Tell a new ledger what the notes beside the originals say. Returns how many there were."""
+        count = 0
+        for note in sorted(self._folder.glob("*/*.json")):
+            try:
+                record = wire.record_from_json(json.loads(note.read_bytes()))
+            except (OSError, ValueError, WireError) as exc:
+                _log.warning(
+                    "note %s cannot be read (%s): its picture will be read from the card again", note.name, exc
+                )
+                continue
+            ledger.restore(record)
+            count += 1
+        return count
+
+
+@contextlib.contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Tell a failing disk of ours from a failing card."""
+    try:
+        yield
+    except OSError as exc:
+        raise LedgerError(f"{target.parent}: {exc.strerror}; an original could not be kept") from exc

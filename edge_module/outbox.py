@@ -1,0 +1,226 @@
+"""What headquarters is owed, in numbered messages, until it has confirmed them.
+
+====== ======================================= =========================================================
+state  event                                   next state
+====== ======================================= =========================================================
+       put                                     ready, under a number that is never used again
+ready  lease                                   leased, to one sender for a while
+leased sent: the edge hub has it               sent; not more than that: it may still be lost upstream
+leased release: it did not go through          ready, not before a delay
+leased the lease ran out, or the host rebooted may be leased again
+sent   headquarters confirmed it               gone
+sent   headquarters misses it                  ready
+any    bury: it can never be delivered         ready as a tombstone under the same number; the body is kept
+====== ======================================= =========================================================
+
+Leases run on the monotonic clock and name the boot they belong to: a wall clock that jumps changes nothing.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edge_module import wire
+from edge_module.clock import Clock
+from edge_module.columns import BATCH_RECORDS_MAX
+from edge_module.database import Database
+from edge_module.domain import Fate
+
+_PRIORITY: Final = {"alert": 0, "receipt": 0, "record": 1, "media_stored": 2, "tombstone": 2, "records": 3, "status": 4}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """A message on its way."""
+
+    sequence: int
+    kind: str
+    content_type: str
+    body: bytes
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How much is owed."""
+
+    messages: int
+    unconfirmed_bytes: int
+    buried: int
+
+
+class Outbox:
+    """The messages of one ledger."""
+
+    def __init__(self, database: Database, ledger_id: str, clock: Clock) -> None:
+        self._database = database
+        self._ledger_id = ledger_id
+        self._clock = clock
+
+    def put(self, payload: wire.Payload) -> int:
+        """Owe a message. Returns its sequence."""
+        with self._database.transaction("put") as connection:
+            return self._insert(connection, payload)
+
+    def _insert(self, connection: sqlite3.Connection, payload: wire.Payload) -> int:
+        cursor = connection.execute(
+            "INSERT INTO outbox (kind, content_type, body, priority, state) VALUES ('', '', x'', 9, 'ready')"
+        )
+        sequence = int(cursor.lastrowid or 0)
+        encoded = wire.encode(self._ledger_id, sequence, payload)
+        connection.execute(
+            "UPDATE outbox SET kind = ?, content_type = ?, body = ?, priority = ? WHERE sequence = ?",
+            (encoded.kind, encoded.content_type, encoded.body, _PRIORITY[encoded.kind], sequence),
+        )
+        return sequence
+
+    def pack(self, *, flush: bool) -> int:
+        """Put records that are not in a message yet into messages.
+
+        `panda` and `review` go one by one; the rest in batches of `columns.BATCH_RECORDS_MAX` of one reading and model.
+
+        Args:
+            flush: pack batches that are not full too, as when a reading has ended.
+
+        Returns:
+            How many messages were made; call again until it is 0.
+        """
+        made = 0
+        with self._database.transaction("pack") as connection:
+            for row_id, body in connection.execute(
+                "SELECT id, body FROM record WHERE sequence IS NULL AND fate IN (?, ?) ORDER BY id LIMIT 100",
+                (Fate.PANDA, Fate.REVIEW),
+            ).fetchall():
+                self._pack(connection, [(row_id, body)])
+                made += 1
+            for reading_id, model_id, count in connection.execute(
+                """SELECT reading_id, model_id, count(*) FROM record WHERE sequence IS NULL AND fate NOT IN (?, ?)
+                   GROUP BY reading_id, model_id""",
+                (Fate.PANDA, Fate.REVIEW),
+            ).fetchall():
+                if count < BATCH_RECORDS_MAX and not flush:
+                    continue
+                rows = connection.execute(
+                    """SELECT id, body FROM record WHERE sequence IS NULL AND fate NOT IN (?, ?)
+                       AND reading_id = ? AND model_id = ? ORDER BY id LIMIT ?""",
+                    (Fate.PANDA, Fate.REVIEW, reading_id, model_id, BATCH_RECORDS_MAX),
+                ).fetchall()
+                self._pack(connection, rows)
+                made += 1
+        return made
+
+    def _pack(self, connection: sqlite3.Connection, rows: list[tuple[int, str]]) -> None:
+        records = tuple(wire.record_from_json(json.loads(body)) for _, body in rows)
+        sequence = self._insert(connection, wire.Records(records=records))
+        connection.executemany(
+            "UPDATE record SET sequence = ? WHERE id = ?", [(sequence, row_id) for row_id, _ in rows]
+        )
+
+    def lease(self, *, limit: int, lease_s: float, bytes_max: int | None = None) -> list[Owed]:
+        """Take up to `limit` messages for `lease_s` seconds, the most urgent first.
+
+        Args:
+            limit: messages.
+            lease_s: after which another lease may take them, if neither `sent` nor `release` was called.
+            bytes_max: unconfirmed bytes allowed on the way; sent ones count. At least one message is given when
+                nothing is on the way, so that a large one cannot block for ever.
+        """
+        now, boot = self._clock.monotonic_s(), self._clock.boot_id
+        with self._database.transaction("lease") as connection:
+            rows = connection.execute(
+                """SELECT sequence, kind, content_type, body, attempts FROM outbox
+                   WHERE (state = 'ready' AND (boot_id <> ?1 OR until_s <= ?2))
+                      OR (state = 'leased' AND (boot_id <> ?1 OR until_s <= ?2))
+                   ORDER BY priority, sequence LIMIT ?3""",
+                (boot, now, limit),
+            ).fetchall()
+            on_the_way = connection.execute(
+                "SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE state = 'sent'"
+            ).fetchone()[0]
+            taken: list[Owed] = []
+            for sequence, kind, content_type, body, attempts in rows:
+                if bytes_max is not None and on_the_way and on_the_way + len(body) > bytes_max:
+                    break
+                on_the_way += len(body)
+                taken.append(
+                    Owed(sequence=sequence, kind=kind, content_type=content_type, body=body, attempts=attempts + 1)
+                )
+            connection.executemany(
+                "UPDATE outbox SET state = 'leased', attempts = ?, boot_id = ?, until_s = ? WHERE sequence = ?",
+                [(owed.attempts, boot, now + lease_s, owed.sequence) for owed in taken],
+            )
+        return taken
+
+    def sent(self, sequence: int) -> None:
+        """The edge hub has the message. It stays until headquarters confirms it."""
+        with self._database.transaction("sent") as connection:
+            connection.execute(
+                "UPDATE outbox SET state = 'sent', boot_id = ?, until_s = ? WHERE sequence = ? AND state = 'leased'",
+                (self._clock.boot_id, self._clock.monotonic_s(), sequence),
+            )
+
+    def release(self, sequence: int, *, delay_s: float, reason: str) -> None:
+        """The message did not go through: it is ready again after a delay."""
+        with self._database.transaction("release") as connection:
+            connection.execute(
+                """UPDATE outbox SET state = 'ready', boot_id = ?, until_s = ?, reason = ?
+                   WHERE sequence = ? AND state = 'leased'""",
+                (self._clock.boot_id, self._clock.monotonic_s() + delay_s, reason, sequence),
+            )
+
+    def ack(self, sequences: Iterable[int]) -> int:
+        """Headquarters' database holds these: they are owed no longer. Returns how many were known."""
+        return self._forget("sequence = ?", [(sequence,) for sequence in sequences])
+
+    def ack_through(self, through: int) -> int:
+        """Headquarters' database holds everything up to this sequence. Returns how many were known."""
+        return self._forget("sequence <= ?", [(through,)])
+
+    def _forget(self, which: str, parameters: Sequence[tuple[int]]) -> int:
+        with self._database.transaction("ack") as connection:
+            connection.executemany(f"UPDATE record SET confirmed = 1 WHERE {which} AND confirmed = 0", parameters)  # noqa: S608 - one of two constants
+            return connection.executemany(f"DELETE FROM outbox WHERE {which}", parameters).rowcount  # noqa: S608
+
+    def resend(self, ranges: Iterable[tuple[int, int]], *, older_than_s: float) -> int:
+        """Headquarters misses these inclusive ranges: what was sent longer ago than `older_than_s` is ready again."""
+        limit = self._clock.monotonic_s() - older_than_s
+        with self._database.transaction("resend") as connection:
+            return connection.executemany(
+                """UPDATE outbox SET state = 'ready', until_s = 0
+                   WHERE sequence BETWEEN ? AND ? AND state = 'sent' AND (boot_id <> ? OR until_s <= ?)""",
+                [(first, last, self._clock.boot_id, limit) for first, last in ranges],
+            ).rowcount
+
+    def bury(self, sequence: int, *, reason: str, media_ids: tuple[str, ...] = ()) -> None:
+        """The message can never be delivered: keep its body here and owe a tombstone under its number."""
+        with self._database.transaction("bury") as connection:
+            row = connection.execute("SELECT kind, body FROM outbox WHERE sequence = ?", (sequence,)).fetchone()
+            if row is None or row[0] == "tombstone":
+                return
+            tombstone = wire.Tombstone(buried_kind=row[0], reason=reason, media_ids=media_ids)
+            encoded = wire.encode(self._ledger_id, sequence, tombstone)
+            connection.execute("INSERT OR REPLACE INTO buried VALUES (?, ?, ?, ?)", (sequence, row[0], row[1], reason))
+            connection.execute(
+                """UPDATE outbox SET kind = ?, content_type = ?, body = ?, priority = ?, state = 'ready', attempts = 0,
+                   until_s = 0, reason = ? WHERE sequence = ?""",
+                (encoded.kind, encoded.content_type, encoded.body, _PRIORITY[encoded.kind], reason, sequence),
+            )
+
+    def retry(self) -> int:
+        """Forget the delays: everything that is ready may go at once. Returns how many were waiting."""
+        with self._database.transaction("retry") as connection:
+            return connection.execute("UPDATE outbox SET until_s = 0 WHERE state = 'ready' AND until_s > 0").rowcount
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """For people: sequence, kind, state, bytes, attempts, reason; the oldest first, at most 1,000."""
+        return self._database.read(
+            "SELECT sequence, kind, state, length(body), attempts, reason FROM outbox ORDER BY sequence LIMIT 1000"
+        )
+
+    def backlog(self) -> Backlog:
+        """Count what is owed."""
+        ((messages, size),) = self._database.read("SELECT count(*), coalesce(sum(length(body)), 0) FROM outbox")
+        ((buried,),) = self._database.read("SELECT count(*) FROM buried")
+        return Backlog(messages=messages, unconfirmed_bytes=size, buried=buried)

@@ -1,0 +1,220 @@
+"""A card to a receipt: list, read, score, settle.
+
+One thread, the caller's, lists the card, groups events and writes the ledger; workers examine events. Results are
+settled in the order of the card, in transactions bounded in rows and time: the ledger has one writer, and a record does
+not depend on which worker was faster.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from edge_module.burst import Shot, events
+from edge_module.card import Mount, is_picture
+from edge_module.domain import CardReceipt, Exif, Fate, Record
+from edge_module.errors import CardError
+from edge_module.examine import Examiner, NotRead
+from edge_module.frame import EXIF_HEAD_BYTES, read_exif
+from edge_module.ledger import ATTEMPTS_MAX, Finding, Ledger, Reading
+from edge_module.originals import Originals
+from edge_module.scorer import Model
+from edge_module.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_COMMIT_ROWS: Final = 64
+_COMMIT_S: Final = 1.0
+"""A transaction waits for this many rows or seconds, whichever comes first: fsync is dear, and so is work in flight."""
+
+_AHEAD_PER_WORKER: Final = 2
+_LOOK_AGAIN_S: Final = 0.25
+
+Report = Callable[[list[Record]], None]
+
+
+class Pipeline:
+    """Reads one card after another with one model and one set of settings."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        model: Model,
+        settings: Settings,
+        originals: Originals | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._model = model
+        self._settings = settings
+        self._originals = originals
+        self._stop = stop or threading.Event()
+
+    def read(self, mount: Mount, report: Report, *, on_listed: Callable[[Reading], None]) -> CardReceipt:
+        """Read a card to its end, or as far as it goes.
+
+        Args:
+            mount: the card.
+            report: gets the records of each transaction once it is committed; first those that an earlier, interrupted
+                run of the same reading settled, so that every file of the card is reported once a run.
+            on_listed: called when all files of the card are known.
+
+        Returns:
+            The receipt: complete, or interrupted with the reason among its blockers.
+
+        Raises:
+            LedgerError: the ledger cannot be written; what was reported stays, the reading goes on at the next run.
+        """
+        reading = self._ledger.begin(mount.identify())
+        try:
+            self._ledger.list_files(reading, mount.files())
+            on_listed(reading)
+            for record in self._ledger.settled(reading):
+                report([record])
+            why = self._settle_all(mount, reading, report)
+        except CardError as exc:
+            _log.warning("reading %s interrupted: %s", reading.reading_id, exc)
+            why = str(exc)
+        return self._ledger.end(reading, why=why)
+
+    def _settle_all(self, mount: Mount, reading: Reading, report: Report) -> str:
+        """Go over the pending files until none is left. Returns why some are, if so."""
+        examiner = Examiner(
+            mount=mount,
+            reading=reading,
+            model=self._model,
+            thresholds=self._settings.thresholds(self._model.head.thresholds),
+            fate_of=self._ledger.fate_of,
+            originals=self._originals,
+        )
+        give_up_at = time.monotonic() + self._settings.settle_timeout_s
+        pool = ThreadPoolExecutor(self._settings.workers, thread_name_prefix="examine")
+        try:
+            while True:
+                a_pass = _Pass(
+                    ledger=self._ledger,
+                    settings=self._settings,
+                    mount=mount,
+                    reading=reading,
+                    report=report,
+                    stop=self._stop,
+                )
+                a_pass.run(pool, examiner)
+                if self._stop.is_set():
+                    return "stopped"
+                if not a_pass.growing:
+                    return a_pass.failure
+                if a_pass.settled:  # something moves: the time runs from the last progress
+                    give_up_at = time.monotonic() + self._settings.settle_timeout_s
+                elif time.monotonic() > give_up_at:
+                    return f"{a_pass.growing} files are still being written to"
+                self._stop.wait(_LOOK_AGAIN_S)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class _Pass:
+    """One pass over the pending files of a reading. Files that grow are left for the next."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        settings: Settings,
+        mount: Mount,
+        reading: Reading,
+        report: Report,
+        stop: threading.Event,
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._mount = mount
+        self._reading = reading
+        self._report = report
+        self._stop = stop
+        self._batch: list[Finding] = []
+        self._batch_began = 0.0
+        self.settled = 0
+        self.growing = 0
+        self.failure = ""
+
+    def run(self, pool: ThreadPoolExecutor, examiner: Examiner) -> None:
+        """Examine every pending file, events in parallel, and settle them in order.
+
+        Raises:
+            CardError: the card was taken out; what came before is settled.
+        """
+        ahead: deque[Future[list[Finding | NotRead]]] = deque()
+        try:
+            for event in events(self._shots(), gap_s=self._settings.event_gap_s):
+                ahead.append(pool.submit(examiner.event, event))
+                if len(ahead) > _AHEAD_PER_WORKER * self._settings.workers:
+                    self._take(ahead.popleft().result())
+            while ahead and not self._stop.is_set():
+                self._take(ahead.popleft().result())
+        finally:
+            for future in ahead:
+                future.cancel()
+            self._commit()
+
+    def _shots(self) -> Iterator[Shot]:
+        """The pending files that nobody is writing to, with their EXIF."""
+        for media in self._ledger.pending(self._reading):
+            if self._stop.is_set():
+                return
+            try:
+                head, now = self._mount.head(media, EXIF_HEAD_BYTES)
+            except OSError:
+                yield Shot(media=media, exif=Exif())  # the worker meets the same error, and says so
+                continue
+            if now != media:
+                self._ledger.relist(self._reading, now)
+                self.growing += 1
+            elif 0 <= time.time_ns() - now.mtime_ns < self._settings.settle_s * 1e9:
+                self.growing += 1
+            else:
+                offset = self._settings.camera_utc_offset_min
+                yield Shot(media=media, exif=read_exif(head, utc_offset_min=offset) if is_picture(media) else Exif())
+
+    def _take(self, found: list[Finding | NotRead]) -> None:
+        """Queue what was found of one event; commit when enough has come together."""
+        if not self._batch:
+            self._batch_began = time.monotonic()
+        for finding in found:
+            if isinstance(finding, Finding):
+                self._batch.append(finding)
+            elif finding.growing:
+                self.growing += 1
+            else:
+                self._not_read(finding)
+        if len(self._batch) >= _COMMIT_ROWS or time.monotonic() - self._batch_began >= _COMMIT_S:
+            self._commit()
+
+    def _not_read(self, found: NotRead) -> None:
+        attempts = self._ledger.failed(self._reading, found.media)
+        _log.warning("%s: %s (attempt %d of %d)", found.media.name, found.reason, attempts, ATTEMPTS_MAX)
+        if attempts < ATTEMPTS_MAX:
+            self.failure = f"{found.media.name}: {found.reason}"
+            return
+        record = Record(
+            card_id=self._reading.card_id,
+            reading_id=self._reading.reading_id,
+            path=found.media.name,
+            media_id="",
+            model_id="",
+            fate=Fate.UNREADABLE,
+            reason=f"{found.reason}, {attempts} times",
+            size_bytes=found.media.size_bytes,
+        )
+        self._batch.append(Finding(media=found.media, record=record))
+
+    def _commit(self) -> None:
+        if self._batch:
+            records = self._ledger.settle(self._reading, self._batch)
+            self._batch = []
+            self.settled += len(records)
+            self._report(records)

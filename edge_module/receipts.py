@@ -1,0 +1,97 @@
+"""What a reading of a card came to: the balance, and whether the card may be wiped (design, guarantee 1)."""
+
+import json
+from typing import Any, Final
+
+from edge_module import wire
+from edge_module.database import Database
+from edge_module.domain import CardReceipt, Fate, NamedFile, ReadingState
+from edge_module.errors import LedgerError
+
+NAMED_FILES_MAX: Final = 100
+"""A receipt travels in one message of at most 256 KB; the ledger names every file."""
+_NAMED_PATH_MAX: Final = 500
+
+_LOST_BY_WIPING: Final = (Fate.OTHER, Fate.BLANK, Fate.HUMAN, Fate.UNREADABLE)
+
+
+def receipt(database: Database, reading_id: str) -> CardReceipt:
+    """Count a reading from the ledger's rows, or give the receipt that was kept when they were compacted.
+
+    Raises:
+        LedgerError: there is no such reading.
+    """
+    rows = database.read("SELECT id, card_id, state, why, receipt FROM reading WHERE reading_id = ?", (reading_id,))
+    if not rows:
+        raise LedgerError(f"there is no reading {reading_id}")
+    row_id, card_id, state, why, kept = rows[0]
+    if kept is not None:
+        return wire.receipt_from_json(json.loads(kept))
+    counts, pending = _counts(database, row_id)
+    unconfirmed = _one(database, _UNCONFIRMED, row_id)
+    originals_owed = _one(database, _ORIGINALS_OWED, row_id)
+    folders = _one(database, "SELECT count(*) FROM file WHERE reading = ? AND substr(path, -1) = x'2f'", row_id)
+    named = database.read(
+        f"SELECT path, fate, reason FROM file WHERE reading = ? AND reason <> '' ORDER BY path LIMIT {NAMED_FILES_MAX}",  # noqa: S608
+        (row_id,),
+    )
+    named_count = _one(database, "SELECT count(*) FROM file WHERE reading = ? AND reason <> ''", row_id)
+    blockers = [
+        (state != ReadingState.COMPLETE, f"the reading is not complete{': ' if why else ''}{why}"),
+        (pending, f"{pending} files have not been read"),
+        (folders, f"{folders} folders could not be read: nobody knows what is in them"),
+        (originals_owed, f"{originals_owed} originals are to be kept and are not on this gateway yet"),
+        (unconfirmed, f"headquarters has not confirmed {unconfirmed} verdicts"),
+    ]
+    return CardReceipt(
+        card_id=card_id,
+        reading_id=reading_id,
+        state=ReadingState(state),
+        counts=counts,
+        pending=pending,
+        unconfirmed=unconfirmed,
+        originals_owed=originals_owed,
+        destroyed_by_wiping=sum(counts[fate] for fate in _LOST_BY_WIPING),
+        blockers=tuple(text for holds, text in blockers if holds),
+        named=tuple(
+            NamedFile(
+                path=path.decode("utf-8", "backslashreplace")[:_NAMED_PATH_MAX],
+                fate=Fate(fate) if fate else None,
+                reason=reason,
+            )
+            for path, fate, reason in named
+        ),
+        named_omitted=named_count - len(named),
+        cameras=dict(
+            database.read(
+                "SELECT camera, count(*) FROM file WHERE reading = ? AND camera IS NOT NULL GROUP BY camera LIMIT 20",
+                (row_id,),
+            )
+        ),
+    )
+
+
+# A file waits for the confirmation of every record of its bytes: a duplicate shares its twin's, and a file read again
+# that of its first reading.
+_UNCONFIRMED: Final = """
+SELECT count(*) FROM file f JOIN reading g ON g.id = f.reading WHERE f.reading = ? AND (
+  (f.media_id <> x'' AND EXISTS (SELECT 1 FROM record r WHERE r.media_id = f.media_id AND r.confirmed = 0))
+  OR (f.media_id = x'' AND EXISTS (SELECT 1 FROM record r WHERE r.media_id = x'' AND r.confirmed = 0
+      AND r.card_id = g.card_id AND r.path = f.path)))
+"""
+
+_ORIGINALS_OWED: Final = """
+SELECT count(DISTINCT m.media_id) FROM file f JOIN media m ON m.media_id = f.media_id
+WHERE f.reading = ? AND m.original = 'owed'
+"""
+
+
+def _counts(database: Database, row_id: int) -> tuple[dict[Fate, int], int]:
+    found: dict[Any, int] = dict(
+        database.read("SELECT fate, count(*) FROM file WHERE reading = ? GROUP BY fate", (row_id,))
+    )
+    return {fate: found.get(fate, 0) for fate in Fate}, found.get(None, 0)
+
+
+def _one(database: Database, sql: str, row_id: int) -> int:
+    return int(database.read(sql, (row_id,))[0][0])
