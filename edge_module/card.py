@@ -21,11 +21,11 @@ MARKER_NAME: Final = "ponya.yml"
 """A file that people may put on a card to name it: ``card: NAME``."""
 _MARKER_MAX_BYTES: Final = 4096
 
-PICTURE_SUFFIXES: Final = frozenset({b".jpg", b".jpeg", b".jpe", b".png"})
+PICTURE_SUFFIXES: Final = frozenset({b".jpg", b".jpeg", b".jpe", b".png", b".webp"})
 UNSCORED_SUFFIXES: Final = {
     **dict.fromkeys((b".mp4", b".avi", b".mov", b".m4v", b".mkv", b".mts", b".3gp", b".wmv", b".asf"), "video"),
     **dict.fromkeys((b".dng", b".cr2", b".cr3", b".nef", b".arw", b".raf", b".rw2"), "raw picture"),
-    **dict.fromkeys((b".heic", b".heif", b".webp", b".tif", b".tiff", b".bmp", b".gif"), "picture format"),
+    **dict.fromkeys((b".heic", b".heif", b".tif", b".tiff", b".bmp", b".gif"), "picture format"),
 }
 """What may show an animal and cannot be scored: a person should look."""
 

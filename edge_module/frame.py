@@ -33,7 +33,7 @@ EXIF_HEAD_BYTES: Final = 128 * 1024
 # grey at night, JPEG chroma noise adds 1 or 2.
 _NIGHT_COLOUR_MAX: Final = 5.0
 
-_FORMATS: Final = ("JPEG", "PNG")
+_FORMATS: Final = ("JPEG", "PNG", "WEBP")
 _ORIENTATION, _MAKE, _MODEL = 0x0112, 0x010F, 0x0110
 _EXIF_IFD, _TIME, _OFFSET, _SERIAL = 0x8769, 0x9003, 0x9011, 0xA431
 _TURN: Final[dict[object, Image.Transpose]] = {
@@ -92,7 +92,7 @@ def frame_of(image: Image.Image) -> Frame:
 
 
 def decode(data: bytes) -> Frame:
-    """Decode a JPEG or PNG, whatever its name says, scaled down and upright.
+    """Decode a JPEG, PNG or WebP, whatever its name says, scaled down and upright.
 
     Raises:
         MediaError: not a picture, cut short, damaged, or too large to decode in `DECODE_MAX_BYTES`.
@@ -109,7 +109,7 @@ def decode(data: bytes) -> Frame:
             image.load()
             picture = _to_rgb(image)
     except UnidentifiedImageError as exc:
-        raise MediaError("not a JPEG or PNG picture") from exc
+        raise MediaError("not a JPEG, PNG or WebP picture") from exc
     except _PILLOW_ERRORS as exc:
         raise MediaError(f"damaged picture: {exc}") from exc
     if turn is not None:

@@ -59,7 +59,7 @@ class TableReport:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._bar: "tqdm[Never] | None" = None
+        self._bar: tqdm[Never] | None = None
         self._worth_a_look: list[Record] = []
         self._worth_a_look_count = 0
 

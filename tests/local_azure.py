@@ -7,6 +7,7 @@ Use it from a ``conftest.py`` by importing the fixtures::
 - ``local_azure`` (session): hub, Azurite and the proxy before it, shared by all tests of a run; give each test a
   gateway of its own.
 - ``gateway`` (function): a new gateway of ``local_azure``, its edge hub running, ended after the test.
+- ``EventStream.of(azure)``: a context manager that reads the whole event stream with azure-eventhub.
 - ``LocalAzure.started(folder)``: a context manager, for a test that kills or cuts what others share.
 
 What the two classes give is in their docstrings. Names of processes, for `kill`, `restart`, `fault` and `status`:
@@ -22,6 +23,8 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.eventhub import EventData, EventHubConsumerClient
 
 from deployment.local.provision import provision
 from deployment.local.state import State, read_env
@@ -193,6 +197,54 @@ class LocalAzure:
             return json.loads(answer.read())
 
 
+class EventStream:
+    """Reads an event stream from its beginning, as long as the context lasts.
+
+    Attributes:
+        events: azure-eventhub's ``EventData``, as they came in.
+        errors: what the consumer reported.
+    """
+
+    def __init__(self, azure: LocalAzure, group: str) -> None:
+        self.events: list[EventData] = []
+        self.errors: list[Exception] = []
+        self._client = EventHubConsumerClient.from_connection_string(
+            azure.service_env["EVENTHUB_CONNECTION_STRING"], consumer_group=group, retry_backoff_max=1
+        )
+        self._thread = threading.Thread(target=self._receive, name="event-stream")
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, azure: LocalAzure, group: str = "$Default") -> Iterator["EventStream"]:
+        """Read until the end of the block."""
+        stream = cls(azure, group)
+        stream._thread.start()
+        try:
+            yield stream
+        finally:
+            stream._client.close()
+            stream._thread.join(30)
+
+    def of_gateway(self, gateway: Gateway | str) -> list[EventData]:
+        """Events of one gateway, by the hub's annotation, in order."""
+        wanted = (gateway if isinstance(gateway, str) else gateway.gateway_id).encode()
+        found = [e for e in list(self.events) if e.system_properties[b"iothub-connection-device-id"] == wanted]
+        return sorted(found, key=lambda event: event.sequence_number or 0)
+
+    def wait_for(self, gateway: Gateway, count: int, *, timeout_s: float = 30.0) -> list[EventData]:
+        """Wait until so many events of a gateway are there; returns all there are."""
+        what = f"{count} events of {gateway.gateway_id}"
+        wait_until(lambda: len(self.of_gateway(gateway)) >= count, timeout_s=timeout_s, what=what)
+        return self.of_gateway(gateway)
+
+    def _receive(self) -> None:
+        self._client.receive(
+            on_event=lambda _context, event: self.events.append(event),
+            on_error=lambda _context, error: self.errors.append(error),
+            starting_position="-1",
+        )
+
+
 @pytest.fixture(scope="session")
 def local_azure() -> Iterator[LocalAzure]:
     with LocalAzure.started() as azure:
@@ -208,8 +260,6 @@ def gateway(local_azure: LocalAzure) -> Iterator[Gateway]:
 
 def wait_until(true: Callable[[], Any], *, timeout_s: float = 20.0, what: str = "") -> Any:
     """Wait until something holds; returns it."""
-    import time  # noqa: PLC0415 - nothing else here may look at the clock
-
     deadline = time.monotonic() + timeout_s
     while not (found := true()):
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what or true}"
