@@ -1,0 +1,49 @@
+# `make help` lists the targets. Everything is set up below .venv and build/, nothing outside of this folder.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell command -v python$(v))) $(shell command -v python3))
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.set-up
+TFLITE := build/venv-tflite
+
+.DEFAULT_GOAL := help
+.PHONY: help setup runtimes test lint bench lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## install what the project needs into .venv
+
+$(STAMP): requirements/dev.txt
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14))' \
+	  || { echo "Python 3.11 to 3.13 is needed; '$(PYTHON)' is not. Try: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# The gateway's other runtime has wheels for Python 3.11 at most; elsewhere its test is skipped, aloud.
+runtimes: $(STAMP)  ## install tflite-runtime 2.14 beside, to compare verdicts with
+	@if [ -e $(TFLITE)/.set-up ] || ! $(RUN) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then exit 0; fi; \
+	$(RUN) -m venv $(TFLITE) \
+	&& $(TFLITE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tflite.txt \
+	&& touch $(TFLITE)/.set-up
+
+test: $(STAMP) runtimes lint  ## check style and types, run every test
+	$(RUN) -m pytest
+
+lint: $(STAMP)  ## check style and types only
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+bench: $(STAMP)  ## measure speed and memory, as ratios: table and build/bench.json
+	$(RUN) -m tests.bench
+
+lock: $(STAMP)  ## renew the lock files from pyproject.toml (slow)
+	cd requirements && for extra in dev edge cloud; do \
+	  ../$(RUN) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
+	    --no-annotate --extra $$extra --output-file $$extra.txt ../pyproject.toml; done
+
+clean:  ## remove what was set up and built
+	rm -rf $(VENV) build
