@@ -6,17 +6,21 @@ lost something (an old backup). Then the confirmation goes down to what is held,
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Final
 
 from cloud_sync.database import StoreUnavailableError
 from cloud_sync.fleet import Fleet
 from cloud_sync.intake import Intake
 from cloud_sync.store import Store
 from edge_module.errors import PermanentDelivery, TransientDelivery
-from edge_module.wire import Confirmed
 
 log = logging.getLogger(__name__)
+
+_LOOK_AT_ALL_S: Final = 3600.0
+"""How often every twin is read: a deployment that names desired properties wipes `confirmed`."""
 
 
 class Confirming:
@@ -29,7 +33,7 @@ class Confirming:
         self._intake = intake
         self._interval_s = interval_s
         self._due: set[str] = set()
-        self._told: dict[str, Confirmed | None] = {}
+        self._told: dict[str, object] = {}
 
     def touch(self, gateway_ids: Iterable[str]) -> None:
         """Look at these gateways' confirmations at the next turn."""
@@ -37,12 +41,13 @@ class Confirming:
 
     async def run(self) -> None:
         """Confirm until cancelled. Begins with every gateway, for the database may have been exchanged."""
-        everyone_known = False
+        look_at_all = 0.0
         while True:
             try:
-                if not everyone_known:
+                if time.monotonic() >= look_at_all:
                     self.touch(g.gateway_id for g in await asyncio.to_thread(self._store.gateways))
-                    everyone_known = True
+                    self._told.clear()
+                    look_at_all = time.monotonic() + _LOOK_AT_ALL_S
                 self.touch(await self._intake.look_again())
                 await self._turn()
             except StoreUnavailableError as exc:

@@ -5,7 +5,7 @@ Their SDKs' exceptions end here: `TransientDelivery` is worth another try, `Perm
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
@@ -42,6 +42,7 @@ class Fleet:
         """Make a gateway's identity, module and container; those that exist stay.
 
         Args:
+            gateway_id: becomes the device's id and part of the container's name.
             replace: give it new keys, for new hardware under the old name; the old hardware is shut out.
 
         Returns:
@@ -67,10 +68,8 @@ class Fleet:
             _unless(
                 HTTPStatus.CONFLICT, self._registry.create_module_with_sas, gateway_id, MODULE_ID, "iotEdge", "", ""
             )
-            try:
+            with suppress(ResourceExistsError):
                 self._storage.create_container(container_of(gateway_id))
-            except ResourceExistsError:
-                pass
         return f"DeviceId={gateway_id};SharedAccessKey={device.authentication.symmetric_key.primary_key}"
 
     def told(self, gateway_id: str) -> Confirmed | None:

@@ -42,23 +42,28 @@ class Delivery:
     Args:
         gateway_id: who sent it, authenticated by IoT Hub or by a bundle's signature; empty if nobody vouches.
         message_id: as given beside the body; tells the number of a body that cannot be read.
+        asks_for_upload_sas: it is no message for the record, and has no number.
     """
 
     gateway_id: str
     message_id: str
     body: bytes
     received_at: datetime
+    asks_for_upload_sas: bool = False
 
 
 class Intake:
-    """Takes deliveries into the record. Belongs to one event loop; the database is used in threads."""
+    """Takes deliveries into the record. Belongs to one event loop; the database is used in threads.
+
+    `registered` are the gateways it knows of since it last met a sender that it did not know.
+    """
 
     def __init__(self, store: Store, blobs: Blobs, *, blob_patience: timedelta = timedelta(hours=1)) -> None:
         """People are told of a message that has waited for its blob longer than `blob_patience`."""
         self._store = store
         self._blobs = blobs
         self._blob_patience = blob_patience
-        self._registered: frozenset[str] = frozenset()
+        self.registered: frozenset[str] = frozenset()
 
     async def take(self, deliveries: Sequence[Delivery], position: Position | None = None) -> set[str]:
         """Record deliveries, and how far the stream has been read. Again changes nothing.
@@ -69,10 +74,14 @@ class Intake:
         Raises:
             StoreUnavailableError: the database is away; nothing was recorded, and nothing parked.
         """
-        if not {d.gateway_id for d in deliveries} <= self._registered:
+        if not {d.gateway_id for d in deliveries} <= self.registered:
             gateways = await asyncio.to_thread(self._store.gateways)
-            self._registered = frozenset(g.gateway_id for g in gateways)
-        understood = [understand(d, self._registered) for d in deliveries]
+            self.registered = frozenset(g.gateway_id for g in gateways)
+        understood = [
+            understand(d, self.registered)
+            for d in deliveries
+            if not (d.asks_for_upload_sas and d.gateway_id in self.registered)
+        ]
         arrivals = await asyncio.gather(*(self._with_blob(a, payload) for a, payload in understood))
         return await self._record(arrivals, position)
 

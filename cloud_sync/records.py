@@ -135,7 +135,7 @@ def _media_stored(origin: Origin, payload: wire.MediaStored) -> Rows:
         "media_id": payload.media_id,
         "variant": _bounded(payload.variant, "variant", _VARIANT_MAX),
         "container": container_of(origin.gateway_id),
-        "blob_name": _blob_name(payload.blob_name),
+        "blob_name": checked_blob_name(payload.blob_name),
         "blob_sha256": payload.blob_sha256,
         "size_bytes": payload.size_bytes,
         "verified_at": origin.received_at,
@@ -143,7 +143,7 @@ def _media_stored(origin: Origin, payload: wire.MediaStored) -> Rows:
     return [(schema.media, [row])]
 
 
-def _blob_name(name: str) -> str:
+def checked_blob_name(name: str) -> str:
     """Only a name that stays in the container whatever a client makes of the path."""
     if not _BLOB_NAME.fullmatch(name) or {"", ".", ".."} & set(name.split("/")):
         raise WireError(f"blob_name: {name[:80]!r} must be of letters, digits, - _ . and / between names")

@@ -1,0 +1,204 @@
+"""``python -m cloud_sync``: headquarters' command line."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from cloud_sync import azure, bundles, export, ingest, migrate, settings
+from cloud_sync.database import StoreUnavailableError
+from cloud_sync.fleet import Fleet
+from cloud_sync.store import Store
+from edge_module.errors import ConfigError, PonyaError
+
+_FAILED: Final = 1
+_WRONG: Final = 2
+_INTERRUPTED: Final = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0; 1 if it failed; 2 if the command or a setting is wrong.
+    """
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for chatty in ("azure", "uamqp", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    try:
+        run: Callable[[argparse.Namespace], int] = given.run
+        return run(given)
+    except ConfigError as exc:
+        for fault in exc.faults:
+            print(f"cloud_sync: {fault}", file=sys.stderr)
+        return _WRONG
+    except PonyaError as exc:
+        print(f"cloud_sync: {exc}", file=sys.stderr)
+        return _FAILED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return _FAILED
+    except OSError as exc:
+        print(f"cloud_sync: {exc}", file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _migrate(_given: argparse.Namespace) -> int:
+    print(f"the database is at revision {migrate.migrate(_store(current=False).engine)}")
+    return 0
+
+
+def _gateway_add(given: argparse.Namespace) -> int:
+    env = settings.Environment(os.environ)
+    iothub = env.connection_string("IOTHUB_CONNECTION_STRING", "HostName", "SharedAccessKeyName", "SharedAccessKey")
+    storage, days = env.storage(), env.upload_sas_days()
+    env.text("PONYA_DATABASE_URL")
+    env.check()
+    store = _store()
+    fleet = Fleet(azure.registry(iothub), azure.storage(storage), upload_sas=timedelta(days=days))
+    credentials = fleet.register(given.gateway_id, replace=given.replace)
+    store.add_gateway(given.gateway_id, datetime.now(UTC))
+    host = dict(p.partition("=")[::2] for p in iothub.split(";"))["HostName"]
+    print(f"{given.gateway_id} is registered. For its config.toml (a secret, shown here and in IoT Hub only):")
+    print(f"HostName={host};{credentials}")
+    return 0
+
+
+def _gateway_list(given: argparse.Namespace) -> int:
+    for row in _store().gateways():
+        seen = row.last_message_at.isoformat(timespec="seconds") if row.last_message_at else None
+        if given.json:
+            print(json.dumps({"gateway_id": row.gateway_id, "last_message_at": seen}))
+        else:
+            print(f"{row.gateway_id:<52} {seen or 'has sent nothing yet'}")
+    return 0
+
+
+def _ingest(_given: argparse.Namespace) -> int:
+    given = settings.IngestSettings.read(os.environ)
+
+    async def work() -> None:
+        stop = asyncio.Event()
+        for wanted in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(wanted, stop.set)
+        await ingest.run(given, stop)
+
+    asyncio.run(work())
+    return 0
+
+
+def _export(given: argparse.Namespace) -> int:
+    lines = export.observations_jsonl(_store())
+    if given.out is None:
+        sys.stdout.writelines(lines)
+        return 0
+    # A name of its own until it is whole: a reader never meets half an export.
+    unfinished = given.out.with_name(f".{given.out.name}.{os.getpid()}")
+    try:
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.writelines(lines)
+        unfinished.replace(given.out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return 0
+
+
+def _bundle_key(_given: argparse.Namespace) -> int:
+    path = _bundle_key_file()
+    bundles.make_key(path)
+    print(f"made {path}: keep it secret, and keep a copy where the building's fire cannot reach it")
+    return 0
+
+
+def _bundle_enrol(given: argparse.Namespace) -> int:
+    bundles.enrol(_store(), bundles.read_key(_bundle_key_file()), given.gateway_id, given.out)
+    print(f"wrote {given.out}: a secret, for {given.gateway_id} alone; put it there and delete it here")
+    return 0
+
+
+def _bundle_import(given: argparse.Namespace) -> int:
+    env = settings.Environment(os.environ)
+    storage = env.storage()
+    env.text("PONYA_DATABASE_URL")
+    env.check()
+    store, key = _store(), bundles.read_key(_bundle_key_file())
+    status = 0
+    for path in given.files:
+        try:
+            imported = asyncio.run(bundles.import_bundle(path, store, azure_storage=storage, key=key))
+        except (ConfigError, StoreUnavailableError):
+            raise
+        except (PonyaError, OSError) as exc:
+            print(f"cloud_sync: {path}: {exc}", file=sys.stderr)
+            status = _FAILED
+            continue
+        print(f"{path}: {imported.messages} messages, {imported.blobs} pictures of {imported.gateway_id}")
+        print(f"carry back to it: {imported.confirmation}")
+    return status
+
+
+def _store(*, current: bool = True) -> Store:
+    env = settings.Environment(os.environ)
+    url = env.text("PONYA_DATABASE_URL")
+    env.check()
+    store = Store(url)
+    if current:
+        migrate.require_current(store.engine)
+    return store
+
+
+def _bundle_key_file() -> Path:
+    return settings.Environment(os.environ).path("PONYA_BUNDLE_KEY_FILE", "hq.ponya-key")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cloud_sync",
+        description="Headquarters: records what gateways send, and confirms it to them.",
+        epilog=settings.HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _command(commands, "migrate", _migrate, "bring the database to the form this version needs")
+    _command(commands, "ingest", _ingest, "record what arrives until stopped; run as many as there are partitions")
+
+    gateway = commands.add_parser("gateway", help="register and list gateways").add_subparsers(required=True)
+    add = _command(gateway, "add", _gateway_add, "make a gateway's identity and its container")
+    add.add_argument("gateway_id", metavar="ID", help="3 to 50 lower-case letters and digits, single hyphens between")
+    add.add_argument("--replace", action="store_true", help="new hardware under the old name: new keys, the old die")
+    listing = _command(gateway, "list", _gateway_list, "every gateway and when it was last heard")
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    exporting = commands.add_parser("export", help="write the record for others").add_subparsers(required=True)
+    observations = _command(exporting, "observations", _export, "one line for each file that a gateway has judged")
+    observations.add_argument("--format", choices=["jsonl"], default="jsonl")
+    observations.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
+
+    bundle = commands.add_parser("bundle", help="gateways without a link").add_subparsers(required=True)
+    _command(bundle, "key", _bundle_key, "make headquarters' key pair")
+    enrol = _command(bundle, "enrol", _bundle_enrol, "make the file of keys that a gateway needs to write bundles")
+    enrol.add_argument("gateway_id", metavar="ID")
+    enrol.add_argument("--out", type=Path, required=True, metavar="FILE")
+    importing = _command(bundle, "import", _bundle_import, "record bundles; writes a confirmation beside each")
+    importing.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    return parser
+
+
+def _command(among: Any, name: str, run: Callable[[argparse.Namespace], int], does: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = among.add_parser(name, help=does, description=does.capitalize() + ".")
+    command.set_defaults(run=run)
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Headquarters' settings: environment variables -> values, checked before anything starts. Pure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cloud_sync.fleet import UPLOAD_SAS_DAYS_MAX
+from edge_module.errors import ConfigError
+
+HELP: Final = """\
+environment:
+  PONYA_DATABASE_URL               sqlite:////var/lib/ponya/hq.db or postgresql+psycopg://user:password@host/name
+  IOTHUB_CONNECTION_STRING         IoT Hub, a policy with registry read, registry write and service connect
+  EVENTHUB_CONNECTION_STRING       IoT Hub's built-in endpoint, with EntityPath
+  EVENTHUB_CONSUMER_GROUP          default $Default
+  STORAGE_CONNECTION_STRING        Blob Storage; or instead of it
+  STORAGE_ACCOUNT_URL              https://<account>.blob.core.windows.net, signing in with the machine's Azure identity
+  PONYA_CHECKPOINT_CONTAINER       where consumers share the partitions, default ponya-checkpoints
+  PONYA_CONFIRM_INTERVAL_S         at most one confirmation a gateway in so many seconds, default 60
+  PONYA_BALANCE_INTERVAL_S         how often consumers look for partitions, default 10; one that is silent for six
+                                   times as long loses its partitions
+  PONYA_BLOB_PATIENCE_S            how long a message may wait for its picture before an alert, default 3600
+  PONYA_UPLOAD_SAS_DAYS            how long a gateway's upload credential lasts, at most 7, default 7
+  PONYA_BUNDLE_KEY_FILE            headquarters' key pair for bundles, default hq.ponya-key
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """How to reach Blob Storage: one of the two is not empty."""
+
+    connection_string: str = ""
+    account_url: str = ""
+
+
+class Environment:
+    """Reads settings one by one and gathers what is wrong with them, so that all is said at once."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self.faults: list[str] = []
+
+    def check(self) -> None:
+        """Stop if anything was wrong.
+
+        Raises:
+            ConfigError: with one line for each.
+        """
+        if self.faults:
+            raise ConfigError(self.faults)
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A text that may not be empty."""
+        value = self._values.get(name, "").strip() or default
+        if value is None:
+            self.faults.append(f"{name}: is not set (`python -m cloud_sync --help` says what it is)")
+            return ""
+        return value
+
+    def seconds(self, name: str, default: float, *, longest: float = 86_400.0) -> float:
+        """A time in seconds."""
+        return self._number(name, default, 0.05, longest)
+
+    def connection_string(self, name: str, *needed: str) -> str:
+        """A connection string with the parts `needed`. Its value is never repeated: it holds a key."""
+        value = self.text(name)
+        parts = dict(p.partition("=")[::2] for p in value.split(";") if p)
+        faults = [part for part in needed if not parts.get(part)]
+        if value and faults:
+            self.faults.append(f"{name}: is not such a connection string, it lacks {', '.join(faults)}")
+        return value
+
+    def storage(self) -> Storage:
+        """Blob Storage, by connection string or by the machine's identity."""
+        if url := self._values.get("STORAGE_ACCOUNT_URL", "").strip():
+            if not url.startswith("https://"):
+                self.faults.append("STORAGE_ACCOUNT_URL: must begin with https://")
+            return Storage(account_url=url)
+        return Storage(connection_string=self.connection_string("STORAGE_CONNECTION_STRING", "AccountName"))
+
+    def upload_sas_days(self) -> float:
+        """How long an upload credential lasts."""
+        return self._number("PONYA_UPLOAD_SAS_DAYS", UPLOAD_SAS_DAYS_MAX, 0.01, UPLOAD_SAS_DAYS_MAX)
+
+    def path(self, name: str, default: str) -> Path:
+        """A file."""
+        return Path(self.text(name, default))
+
+    def _number(self, name: str, default: float, least: float, most: float) -> float:
+        text = self.text(name, str(default))
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            self.faults.append(f"{name}: must be a number from {least:g} to {most:g}, not {text[:40]!r}")
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSettings:
+    """What `ingest` needs. Holds secrets: never log it."""
+
+    database_url: str
+    iothub: str
+    eventhub: str
+    consumer_group: str
+    storage: Storage
+    checkpoint_container: str
+    confirm_interval_s: float
+    balance_interval_s: float
+    blob_patience_s: float
+    upload_sas_days: float
+
+    @classmethod
+    def read(cls, values: Mapping[str, str]) -> "IngestSettings":
+        """Read the environment.
+
+        Raises:
+            ConfigError: with one line for each setting that is missing or wrong.
+        """
+        env = Environment(values)
+        settings = cls(
+            database_url=env.text("PONYA_DATABASE_URL"),
+            iothub=env.connection_string(
+                "IOTHUB_CONNECTION_STRING", "HostName", "SharedAccessKeyName", "SharedAccessKey"
+            ),
+            eventhub=env.connection_string(
+                "EVENTHUB_CONNECTION_STRING", "Endpoint", "SharedAccessKeyName", "SharedAccessKey", "EntityPath"
+            ),
+            consumer_group=env.text("EVENTHUB_CONSUMER_GROUP", "$Default"),
+            storage=env.storage(),
+            checkpoint_container=env.text("PONYA_CHECKPOINT_CONTAINER", "ponya-checkpoints"),
+            confirm_interval_s=env.seconds("PONYA_CONFIRM_INTERVAL_S", 60.0),
+            balance_interval_s=env.seconds("PONYA_BALANCE_INTERVAL_S", 10.0),
+            blob_patience_s=env.seconds("PONYA_BLOB_PATIENCE_S", 3600.0),
+            upload_sas_days=env.upload_sas_days(),
+        )
+        env.check()
+        return settings
