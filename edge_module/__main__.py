@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_module import settings as settings_module
 from edge_module.errors import CardError, ConfigError, LedgerError, ModelError
@@ -28,11 +29,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit status."""
     arguments = _parser().parse_args(argv)
     try:
-        settings = _settings(arguments)
+        sources = _sources(arguments)
+        settings = settings_module.combine(*sources)
         logging.basicConfig(
             level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
         )
-        status: int = arguments.command(arguments, settings)
+        status: int = arguments.command(arguments, settings, sources)
     except ConfigError as exc:
         for fault in exc.faults:
             print(f"setting: {fault}", file=sys.stderr)
@@ -71,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     outbox.add_argument("--data", metavar="DIR", help="folder of the ledger (setting data_dir)")
     outbox.set_defaults(command=_outbox)
 
+    run = commands.add_parser("run", help="be a gateway: read cards as they come and carry what is owed")
+    run.set_defaults(command=_run)
+
     check = commands.add_parser("check-config", help="check the settings and show them")
     check.set_defaults(command=_check_config)
 
@@ -79,31 +84,46 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(arguments: argparse.Namespace) -> "Settings":
+Sources = tuple[tuple[str, Mapping[str, Any]], ...]
+
+
+def _sources(arguments: argparse.Namespace) -> Sources:
     given = {"workers": getattr(arguments, "workers", None), "data_dir": getattr(arguments, "data", None)}
-    sources = [
+    sources: list[tuple[str, Mapping[str, Any]]] = [
         ("environment", settings_module.from_environment(os.environ)),
         ("command line", {name: value for name, value in given.items() if value is not None}),
     ]
     if arguments.settings:
         sources.insert(0, (str(arguments.settings), settings_module.from_file(arguments.settings)))
-    return settings_module.combine(*sources)
+    return tuple(sources)
 
 
-def _scan(arguments: argparse.Namespace, settings: "Settings") -> int:
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _run(_arguments: argparse.Namespace, settings: "Settings", sources: Sources) -> int:
+    from edge_module import app  # noqa: PLC0415
+
+    app.run(settings, sources, _stop_on_signals())
+    return DONE
+
+
+def _scan(arguments: argparse.Namespace, settings: "Settings", _sources: Sources) -> int:
     from edge_module import app  # noqa: PLC0415 - commands that need no model start without it
     from edge_module.domain import ReadingState  # noqa: PLC0415
     from edge_module.scan import JsonReport, TableReport  # noqa: PLC0415
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _stop_on_signals()
     report = JsonReport(sys.stdout) if arguments.json else TableReport(sys.stdout)
     receipt = app.scan(arguments.dir, settings, report, keep=arguments.keep, stop=stop)
     return DONE if receipt.state is ReadingState.COMPLETE else AGAIN
 
 
-def _classify(arguments: argparse.Namespace, settings: "Settings") -> int:
+def _classify(arguments: argparse.Namespace, settings: "Settings", _sources: Sources) -> int:
     from edge_module import app  # noqa: PLC0415
     from edge_module.classify import classify  # noqa: PLC0415
 
@@ -116,7 +136,7 @@ def _classify(arguments: argparse.Namespace, settings: "Settings") -> int:
     return DONE
 
 
-def _outbox(arguments: argparse.Namespace, settings: "Settings") -> int:
+def _outbox(arguments: argparse.Namespace, settings: "Settings", _sources: Sources) -> int:
     from edge_module import app  # noqa: PLC0415
 
     with app.open_ledger(settings) as (ledger, _):
@@ -132,13 +152,13 @@ def _outbox(arguments: argparse.Namespace, settings: "Settings") -> int:
     return DONE
 
 
-def _check_config(_arguments: argparse.Namespace, settings: "Settings") -> int:
+def _check_config(_arguments: argparse.Namespace, settings: "Settings", _sources: Sources) -> int:
     for setting in settings_module.SCHEMA:
         print(f"{setting.name}: {json.dumps(getattr(settings, setting.name))}  # {setting.doc} ({setting.allowed})")
     return DONE
 
 
-def _selftest(_arguments: argparse.Namespace, settings: "Settings") -> int:
+def _selftest(_arguments: argparse.Namespace, settings: "Settings", _sources: Sources) -> int:
     from edge_module import app  # noqa: PLC0415
     from edge_module.selftest import check_golden  # noqa: PLC0415
 

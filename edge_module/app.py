@@ -3,23 +3,30 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final
 
 from edge_module import model_store, wire
 from edge_module.card import Mount
-from edge_module.clock import SystemClock
+from edge_module.cards import Cards
+from edge_module.clock import Clock, SystemClock
+from edge_module.courier import Courier
 from edge_module.database import Step, no_step
 from edge_module.domain import CardReceipt
+from edge_module.health import Health
 from edge_module.ledger import Ledger
+from edge_module.methods import Methods
 from edge_module.originals import Originals
 from edge_module.pipeline import Pipeline
 from edge_module.scan import JsonReport, TableReport
 from edge_module.scorer import Model
 from edge_module.settings import Settings
+from edge_module.twin import Twin
 
 _log = logging.getLogger(__name__)
+_STOP_S: Final = 4.0
 
 
 def model_folder(settings: Settings) -> Path:
@@ -59,6 +66,96 @@ def open_ledger(settings: Settings, *, on_step: Step = no_step) -> Iterator[tupl
             _log.error("%s", text)
             ledger.outbox.put(wire.Alert(code="ledger_rebuilt", text=text, at=datetime.now(UTC)))
         yield ledger, originals
+
+
+def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], stop: threading.Event) -> None:
+    """Be a gateway until told to stop: read cards as they come, carry what is owed, do as the twin says.
+
+    Args:
+        settings: checked, from the local sources.
+        local: those sources; the twin's settings are laid over them.
+        stop: set it to end.
+
+    Raises:
+        ModelError: the model cannot be trusted.
+        LedgerError: the ledger cannot be opened.
+    """
+    # The SDKs take their time to import: only a gateway needs them.
+    from edge_module.blobs import Blobs, UploadSas  # noqa: PLC0415
+    from edge_module.hub import Hub  # noqa: PLC0415
+
+    folder, clock, model = Path(settings.data_dir).expanduser(), SystemClock(), load_model(settings)
+    with open_ledger(settings) as (ledger, originals), contextlib.ExitStack() as stack:
+        blobs = Blobs()
+        hub = Hub()
+        courier = Courier(
+            ledger=ledger, originals=originals, link=hub, store=blobs, clock=clock,
+            settings=lambda: twin.settings, reading=lambda: cards.reading,
+        )  # fmt: skip
+        twin = Twin(folder=folder, local=local, confirm=courier.confirm, report=hub.report)
+        cards = Cards(
+            folder=Path(settings.cards_dir), ledger=ledger, clock=clock, stop=stop, settings=lambda: twin.settings,
+            pipeline=lambda current: Pipeline(
+                ledger=ledger, model=model, settings=current, originals=originals, stop=stop
+            ),
+            wake_courier=courier.wake,
+        )  # fmt: skip
+        health = Health(ledger=ledger, folder=folder, model_id=model.model_id, activity=lambda: cards.activity)
+
+        def use_credential(sas: UploadSas) -> None:
+            blobs.set_credential(sas)
+            courier.credential_changed()
+
+        methods = Methods(set_upload_sas=use_credential, status=health.measures)
+        stack.callback(hub.stop, within_s=_STOP_S)
+        hub.start(on_desired=twin.receive, on_method=methods.answer, on_connected=courier.connected)
+        threads = [
+            Worker("cards", cards.run, stop),
+            Worker("courier", lambda: courier.run(stop), stop),
+            Worker("twin", lambda: twin.run(stop), stop),
+        ]
+        for thread in threads:
+            thread.start()
+        _report_status(ledger, health, clock, lambda: twin.settings.status_interval_s, stop)
+        courier.wake()
+        for thread in threads:
+            thread.join(_STOP_S)
+        for thread in threads:
+            thread.check()
+
+
+def _report_status(
+    ledger: Ledger, health: Health, clock: Clock, interval_s: Callable[[], float], stop: threading.Event
+) -> None:
+    """Say how the gateway is, now and then, until it stops; not while the last such word has not arrived."""
+    while not stop.is_set():
+        if not ledger.outbox.holds("status"):
+            ledger.outbox.put(wire.Status(at=clock.now(), measures=health.measures()))
+        ledger.compact()
+        stop.wait(interval_s())
+
+
+class Worker(threading.Thread):
+    """A thread whose failure ends the process: IoT Edge starts it again, and the ledger goes on where it was."""
+
+    def __init__(self, name: str, work: Callable[[], None], stop: threading.Event) -> None:
+        super().__init__(name=name, daemon=True)
+        self._work = work
+        self._stop_all = stop
+        self._failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Work; on failure remember why and stop everything."""
+        try:
+            self._work()
+        except BaseException as exc:  # noqa: BLE001 - top of a thread; raised again in the main thread
+            self._failure = exc
+            self._stop_all.set()
+
+    def check(self) -> None:
+        """Raise what ended the thread, if anything did."""
+        if self._failure is not None:
+            raise self._failure
 
 
 def scan(

@@ -15,7 +15,7 @@ import yaml
 
 from edge_module.domain import Card, Fate, Media
 from edge_module.errors import CardError, MediaError
-from edge_module.ledger import Listed
+from edge_module.ledger import Listed, fingerprint
 
 MARKER_NAME: Final = "ponya.yml"
 """A file that people may put on a card to name it: ``card: NAME``."""
@@ -133,6 +133,10 @@ class Mount:
         media = Media(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
         reason = _why_ignored(path, status, in_system=in_system)
         return Listed(media=media, fate=Fate.IGNORED, reason=reason) if reason else Listed(media=media)
+
+    def fingerprint(self) -> bytes:
+        """A hash of everything that is listed, whatever the order: the same card unchanged has the same."""
+        return fingerprint(listed.media for listed in self.files())
 
     def head(self, media: Media, length: int) -> tuple[bytes, Media]:
         """The first bytes of a file, and the file as it is now.

@@ -30,6 +30,8 @@ CREATE TABLE reading (
   state TEXT NOT NULL,
   listing INTEGER NOT NULL,          -- how often the card was listed in this reading
   why TEXT NOT NULL DEFAULT '',      -- why it was interrupted
+  fingerprint BLOB NOT NULL DEFAULT x'',  -- of the listing: the same card need not be read twice
+  told_safe INTEGER NOT NULL DEFAULT 0,   -- whether a receipt that says "safe to wipe" is owed or sent
   receipt TEXT                       -- the last receipt, once the rows below are compacted
 );
 CREATE INDEX reading_card ON reading (card_id);
@@ -90,9 +92,23 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_state ON outbox (state, priority, sequence);
 
+-- Pictures that headquarters is owed, as variants of kept originals.
+CREATE TABLE upload (
+  media_id BLOB NOT NULL,
+  variant TEXT NOT NULL,
+  name TEXT NOT NULL,                           -- the file's name on its card: its suffix finds the original
+  state TEXT NOT NULL,                          -- ready | done | failed
+  attempts INTEGER NOT NULL DEFAULT 0,
+  boot_id TEXT NOT NULL DEFAULT '',
+  until_s REAL NOT NULL DEFAULT 0,
+  reason TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (media_id, variant)
+) WITHOUT ROWID;
+
 -- What could not be delivered as it was; a tombstone went in its place.
 CREATE TABLE buried (
-  sequence INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY,
+  sequence INTEGER NOT NULL,
   kind TEXT NOT NULL,
   body BLOB NOT NULL,
   reason TEXT NOT NULL
@@ -170,15 +186,22 @@ class Database:
         Raises:
             LedgerError: the file cannot be read.
         """
+        return list(self.stream(sql, parameters))
+
+    def stream(self, sql: str, parameters: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        """As `read`, a row at a time. Nothing else may be read by this thread until the end.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
         connection = getattr(self._reader, "connection", None)
         try:
             if connection is None:
                 connection = self._reader.connection = self._connect()
                 self._readers.append(connection)
-            rows: list[tuple[Any, ...]] = connection.execute(sql, parameters).fetchall()
+            yield from connection.execute(sql, parameters)
         except sqlite3.Error as exc:
             raise LedgerError(f"ledger {self._path}: {exc}") from exc
-        return rows
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)

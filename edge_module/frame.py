@@ -92,7 +92,20 @@ def frame_of(image: Image.Image) -> Frame:
 
 
 def decode(data: bytes) -> Frame:
-    """Decode a JPEG, PNG or WebP, whatever its name says, scaled down and upright.
+    """Decode a picture for scoring.
+
+    Raises:
+        MediaError: as `upright`.
+    """
+    return frame_of(upright(data, long_edge_min_px=LONG_EDGE_MIN_PX))
+
+
+def upright(data: bytes, *, long_edge_min_px: int) -> Image.Image:
+    """Decode a JPEG, PNG or WebP, whatever its name says, scaled down by powers of two, turned upright, to RGB.
+
+    Args:
+        data: the whole file.
+        long_edge_min_px: the long edge keeps at least this, where the picture has it.
 
     Raises:
         MediaError: not a picture, cut short, damaged, or too large to decode in `DECODE_MAX_BYTES`.
@@ -103,7 +116,7 @@ def decode(data: bytes) -> Frame:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             turn = _TURN.get(_read_exif_tags(image).get(_ORIENTATION))
             width, height = image.size
-            share = min(1.0, LONG_EDGE_MIN_PX / max(width, height))
+            share = min(1.0, long_edge_min_px / max(width, height))
             image.draft("RGB", (max(1, int(width * share)), max(1, int(height * share))))
             _refuse_if_too_large(image, full_px=width * height)
             image.load()
@@ -112,9 +125,7 @@ def decode(data: bytes) -> Frame:
         raise MediaError("not a JPEG, PNG or WebP picture") from exc
     except _PILLOW_ERRORS as exc:
         raise MediaError(f"damaged picture: {exc}") from exc
-    if turn is not None:
-        picture = picture.transpose(turn)
-    return frame_of(picture)
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _refuse_if_too_large(image: Image.Image, *, full_px: int) -> None:

@@ -17,11 +17,12 @@ Rules:
 
 import hashlib
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Final, Self
 from uuid import uuid4
@@ -31,6 +32,9 @@ from edge_module.clock import Clock
 from edge_module.database import Database, Step, no_step, open_or_set_aside
 from edge_module.domain import KEPT_FATES, Card, CardReceipt, Fate, Media, ReadingState, Record
 from edge_module.outbox import Outbox
+from edge_module.uploads import Uploads, owe_upload
+
+_log = logging.getLogger(__name__)
 
 LISTING_BATCH_ROWS: Final = 1000
 ATTEMPTS_MAX: Final = 3
@@ -72,6 +76,7 @@ class Ledger:
         self._database = database
         self.ledger_id = self._identity()
         self.outbox = Outbox(database, self.ledger_id, clock)
+        self.uploads = Uploads(database, self.outbox, clock)
 
     @classmethod
     def open(cls, path: Path, clock: Clock, *, on_step: Step = no_step) -> tuple[Self, Path | None]:
@@ -209,6 +214,7 @@ class Ledger:
             origin = _origin(record.card_id, finding.media.path)
             if finding.original_kept:
                 connection.execute("UPDATE media SET original = 'kept' WHERE media_id = ?", (media_id,))
+                owe_upload(connection, record)
             known = connection.execute("SELECT fate, origin FROM media WHERE media_id = ?", (media_id,)).fetchone()
             if known is None:
                 original = "not_kept" if record.fate not in KEPT_FATES else "kept" if finding.original_kept else "owed"
@@ -265,12 +271,21 @@ class Ledger:
 
     def end(self, reading: Reading, *, why: str = "") -> CardReceipt:
         """End a reading: complete, or interrupted where a reason is given or files are pending. Owes its receipt."""
+        as_read = fingerprint(
+            Media(path=path, size_bytes=size_bytes, mtime_ns=mtime_ns)
+            for path, size_bytes, mtime_ns in self._database.stream(
+                "SELECT path, size_bytes, mtime_ns FROM file WHERE reading = ?", (reading.row_id,)
+            )
+        )
         with self._database.transaction("end") as connection:
             (pending,) = connection.execute(
                 "SELECT count(*) FROM file WHERE reading = ? AND fate IS NULL", (reading.row_id,)
             ).fetchone()
             state = ReadingState.INTERRUPTED if pending or why else ReadingState.COMPLETE
-            connection.execute("UPDATE reading SET state = ?, why = ? WHERE id = ?", (state, why, reading.row_id))
+            connection.execute(
+                "UPDATE reading SET state = ?, why = ?, fingerprint = ? WHERE id = ?",
+                (state, why, as_read, reading.row_id),
+            )
         receipt = self.receipt(reading.reading_id)
         self.outbox.put(wire.Receipt(receipt=receipt))
         return receipt
@@ -286,6 +301,49 @@ class Ledger:
         """What a reading came to so far."""
         return receipts.receipt(self._database, reading_id)
 
+    def last_complete(self, card_id: str) -> bytes | None:
+        """The fingerprint of the card's last reading, if that is complete."""
+        rows = self._database.read(
+            "SELECT state, fingerprint FROM reading WHERE card_id = ? ORDER BY id DESC LIMIT 1", (card_id,)
+        )
+        return rows[0][1] if rows and rows[0][0] == ReadingState.COMPLETE else None
+
+    # --- what headquarters says -----------------------------------------------------------------------------------
+
+    def confirm(self, confirmed: wire.Confirmed, *, resend_older_than_s: float) -> None:
+        """Forget what headquarters holds, send again what it misses, and owe receipts for cards that became safe.
+
+        What is said of another ledger is ignored. A ledger of which headquarters has seen more than was ever sent has
+        been restored from a backup: it takes another identity and sends what it owes again.
+        """
+        if confirmed.ledger_id != self.ledger_id:
+            _log.info("confirmation for ledger %s ignored, this is %s", confirmed.ledger_id, self.ledger_id)
+            return
+        if confirmed.highest > self.outbox.highest():
+            _log.error("headquarters has seen more than this ledger ever sent: it was restored from a backup")
+            self.ledger_id = uuid4().hex
+            self.outbox.begin_anew(self.ledger_id)
+            return
+        held = [(1, confirmed.through)]
+        held += [
+            (before_last + 1, first - 1)
+            for (_, before_last), (first, _) in pairwise(confirmed.missing)
+            if before_last >= confirmed.through
+        ]  # beyond the last range there may be others that did not fit: not confirmed yet
+        self.outbox.ack(held, parked=confirmed.parked)
+        self.outbox.resend(confirmed.missing, older_than_s=resend_older_than_s)
+        self._tell_safe()
+
+    def _tell_safe(self) -> None:
+        for row_id, reading_id in self._database.read(
+            "SELECT id, reading_id FROM reading WHERE state = ? AND told_safe = 0", (ReadingState.COMPLETE,)
+        ):
+            receipt = self.receipt(str(reading_id))
+            if receipt.safe_to_wipe:
+                with self._database.transaction("safe") as connection:
+                    connection.execute("UPDATE reading SET told_safe = 1 WHERE id = ?", (row_id,))
+                    self.outbox.insert(connection, wire.Receipt(receipt=receipt))
+
     # --- originals and compaction ---------------------------------------------------------------------------------
 
     def restore(self, record: Record) -> None:
@@ -297,9 +355,10 @@ class Ledger:
                 (media_id, record.fate, _origin(record.card_id, path)),
             )
             _owe(connection, record, path)
+            owe_upload(connection, record)
 
     def compact(self) -> int:
-        """Drop the rows of complete readings that headquarters has confirmed; fates by media id and receipts stay.
+        """Drop the rows of readings whose card is safe to wipe; fates by media id and receipts stay.
 
         Returns:
             How many readings were compacted.
@@ -309,7 +368,7 @@ class Ledger:
             "SELECT id, reading_id FROM reading WHERE state = ? AND receipt IS NULL", (ReadingState.COMPLETE,)
         ):
             receipt = self.receipt(str(reading_id))
-            if receipt.unconfirmed:
+            if not receipt.safe_to_wipe:
                 continue
             with self._database.transaction("compact") as connection:
                 connection.execute(
@@ -320,6 +379,15 @@ class Ledger:
                 connection.execute("DELETE FROM record WHERE reading_id = ? AND confirmed = 1", (reading_id,))
             done += 1
         return done
+
+
+def fingerprint(files: Iterable[Media]) -> bytes:
+    """A hash of a listing that does not depend on its order: the same card unchanged has the same."""
+    total = 0
+    for media in files:
+        key = b"%b\0%d\0%d" % (media.path, media.size_bytes, media.mtime_ns)
+        total += int.from_bytes(hashlib.blake2b(key, digest_size=16).digest())
+    return (total % 2**128).to_bytes(16)
 
 
 def _owe(connection: sqlite3.Connection, record: Record, path: bytes) -> None:

@@ -73,6 +73,17 @@ class Originals:
         with _writing(target):
             rename_durably(beside, target)
 
+    def read(self, media_id: str, name: str) -> bytes:
+        """The bytes of a kept original.
+
+        Raises:
+            MediaError: it is not there, or cannot be read.
+        """
+        try:
+            return self.path(media_id, name).read_bytes()
+        except OSError as exc:
+            raise MediaError(f"the kept original cannot be read: {exc.strerror}") from exc
+
     def restore_into(self, ledger: Ledger) -> int:
         """Tell a new ledger what the notes beside the originals say. Returns how many there were."""
         count = 0

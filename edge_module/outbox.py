@@ -18,7 +18,7 @@ Leases run on the monotonic clock and name the boot they belong to: a wall clock
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,9 +62,10 @@ class Outbox:
     def put(self, payload: wire.Payload) -> int:
         """Owe a message. Returns its sequence."""
         with self._database.transaction("put") as connection:
-            return self._insert(connection, payload)
+            return self.insert(connection, payload)
 
-    def _insert(self, connection: sqlite3.Connection, payload: wire.Payload) -> int:
+    def insert(self, connection: sqlite3.Connection, payload: wire.Payload) -> int:
+        """Owe a message within a transaction of the caller's. Returns its sequence."""
         cursor = connection.execute(
             "INSERT INTO outbox (kind, content_type, body, priority, state) VALUES ('', '', x'', 9, 'ready')"
         )
@@ -113,7 +114,7 @@ class Outbox:
 
     def _pack(self, connection: sqlite3.Connection, rows: list[tuple[int, str]]) -> None:
         records = tuple(wire.record_from_json(json.loads(body)) for _, body in rows)
-        sequence = self._insert(connection, wire.Records(records=records))
+        sequence = self.insert(connection, wire.Records(records=records))
         connection.executemany(
             "UPDATE record SET sequence = ? WHERE id = ?", [(sequence, row_id) for row_id, _ in rows]
         )
@@ -170,18 +171,26 @@ class Outbox:
                 (self._clock.boot_id, self._clock.monotonic_s() + delay_s, reason, sequence),
             )
 
-    def ack(self, sequences: Iterable[int]) -> int:
-        """Headquarters' database holds these: they are owed no longer. Returns how many were known."""
-        return self._forget("sequence = ?", [(sequence,) for sequence in sequences])
+    def ack(self, ranges: Iterable[tuple[int, int]], *, parked: Collection[int] = ()) -> int:
+        """Headquarters holds these inclusive ranges: they are owed no longer.
 
-    def ack_through(self, through: int) -> int:
-        """Headquarters' database holds everything up to this sequence. Returns how many were known."""
-        return self._forget("sequence <= ?", [(through,)])
+        Args:
+            ranges: of sequences.
+            parked: those among them that headquarters keeps without understanding them: not sent again, but their
+                files stay unconfirmed.
 
-    def _forget(self, which: str, parameters: Sequence[tuple[int]]) -> int:
+        Returns:
+            How many messages were still here.
+        """
+        ranges = list(ranges)
+        aside = json.dumps(sorted(parked))
         with self._database.transaction("ack") as connection:
-            connection.executemany(f"UPDATE record SET confirmed = 1 WHERE {which} AND confirmed = 0", parameters)  # noqa: S608 - one of two constants
-            return connection.executemany(f"DELETE FROM outbox WHERE {which}", parameters).rowcount  # noqa: S608
+            connection.executemany(
+                """UPDATE record SET confirmed = 1 WHERE confirmed = 0 AND sequence BETWEEN ? AND ?
+                   AND sequence NOT IN (SELECT value FROM json_each(?))""",
+                [(first, last, aside) for first, last in ranges],
+            )
+            return connection.executemany("DELETE FROM outbox WHERE sequence BETWEEN ? AND ?", ranges).rowcount
 
     def resend(self, ranges: Iterable[tuple[int, int]], *, older_than_s: float) -> int:
         """Headquarters misses these inclusive ranges: what was sent longer ago than `older_than_s` is ready again."""
@@ -201,7 +210,10 @@ class Outbox:
                 return
             tombstone = wire.Tombstone(buried_kind=row[0], reason=reason, media_ids=media_ids)
             encoded = wire.encode(self._ledger_id, sequence, tombstone)
-            connection.execute("INSERT OR REPLACE INTO buried VALUES (?, ?, ?, ?)", (sequence, row[0], row[1], reason))
+            connection.execute(
+                "INSERT INTO buried (sequence, kind, body, reason) VALUES (?, ?, ?, ?)",
+                (sequence, row[0], row[1], reason),
+            )
             connection.execute(
                 """UPDATE outbox SET kind = ?, content_type = ?, body = ?, priority = ?, state = 'ready', attempts = 0,
                    until_s = 0, reason = ? WHERE sequence = ?""",
@@ -212,6 +224,31 @@ class Outbox:
         """Forget the delays: everything that is ready may go at once. Returns how many were waiting."""
         with self._database.transaction("retry") as connection:
             return connection.execute("UPDATE outbox SET until_s = 0 WHERE state = 'ready' AND until_s > 0").rowcount
+
+    def holds(self, kind: str) -> bool:
+        """Whether a message of this kind has not been confirmed yet."""
+        return bool(self._database.read("SELECT 1 FROM outbox WHERE kind = ? LIMIT 1", (kind,)))
+
+    def highest(self) -> int:
+        """The highest sequence ever given out."""
+        rows = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+        return int(rows[0][0]) if rows else 0
+
+    def begin_anew(self, ledger_id: str) -> None:
+        """Number everything that is owed again, from 1, under another ledger id."""
+        with self._database.transaction("anew") as connection:
+            owed = [
+                wire.decode(body).payload
+                for kind, body in connection.execute("SELECT kind, body FROM outbox ORDER BY sequence").fetchall()
+                if kind not in ("record", "records")  # packed again from the records themselves
+            ]
+            connection.execute("UPDATE record SET sequence = NULL WHERE confirmed = 0")
+            connection.execute("DELETE FROM outbox")
+            connection.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'ledger_id'", (ledger_id,))
+            self._ledger_id = ledger_id
+            for payload in owed:
+                self.insert(connection, payload)
 
     def rows(self) -> list[tuple[Any, ...]]:
         """For people: sequence, kind, state, bytes, attempts, reason; the oldest first, at most 1,000."""

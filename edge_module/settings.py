@@ -99,6 +99,30 @@ SCHEMA: Final = (
         name="settle_timeout_s", kind=float, default=60, least=1, most=86400, unit="s",
         doc="How long growing files are waited for without any getting ready before a reading is interrupted.",
     ),
+    Setting(
+        name="cards_dir", kind=str, default="/media/cards", twin=False,
+        doc="Folder in which cards appear, one folder a card.",
+    ),
+    Setting(
+        name="poll_s", kind=float, default=5, least=0.1, most=600, unit="s",
+        doc="How often the cards folder is looked at.",
+    ),
+    Setting(
+        name="confirm_interval_s", kind=float, default=60, least=0, most=3600, unit="s",
+        doc="How long after sending a message that headquarters misses it is sent again.",
+    ),
+    Setting(
+        name="resend_after_s", kind=float, default=7200, least=1, most=30 * 86400, unit="s",
+        doc="How long after sending an unconfirmed message is sent again.",
+    ),
+    Setting(
+        name="unconfirmed_max_bytes", kind=int, default=4_000_000, least=300_000, most=100_000_000, unit="bytes",
+        doc="How much may be on the way, sent and not confirmed, before the gateway waits.",
+    ),
+    Setting(
+        name="status_interval_s", kind=float, default=3600, least=1, most=86400, unit="s",
+        doc="How often the gateway says how it is.",
+    ),
     *(
         Setting(
             name=f"{verdict}_threshold_{time}", kind=float, default=None, least=0.001, most=1,
@@ -124,6 +148,12 @@ class Settings:
     camera_utc_offset_min: int
     settle_s: float
     settle_timeout_s: float
+    cards_dir: str
+    poll_s: float
+    confirm_interval_s: float
+    resend_after_s: float
+    unconfirmed_max_bytes: int
+    status_interval_s: float
     panda_threshold_day: float | None
     review_threshold_day: float | None
     panda_threshold_night: float | None

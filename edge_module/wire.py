@@ -166,6 +166,10 @@ class Confirmed:
         )
 
 
+SAS_REQUEST: Final = Encoded(kind="sas_request", content_type=JSON_TYPE, body=b'{"v":1,"kind":"sas_request"}')
+"""Asks headquarters for an upload credential. Carries no number: nothing is lost if it is."""
+
+
 def message_id(ledger_id: str, sequence: int) -> str:
     """The message's id on the wire: the same however often it is sent."""
     return f"{ledger_id}:{sequence}"

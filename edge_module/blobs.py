@@ -1,0 +1,109 @@
+"""The adapter to Blob Storage: puts pictures into the gateway's own container with a write-only credential.
+
+Retries live in the courier: the SDK's own are switched off.
+"""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Final
+
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+)
+from azure.storage.blob import ContainerClient, ContentSettings, StorageErrorCode
+
+from edge_module.errors import PermanentDelivery, TransientDelivery, WireError
+from edge_module.fields import Fields
+
+_TIMEOUT_S: Final = 60
+_FORBIDDEN: Final = 403
+_BAD_REQUEST: Final = 400
+
+
+class CredentialRefused(TransientDelivery):
+    """Storage does not accept the credential, or there is none: ask headquarters for another and try again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadSas:
+    """A credential for one container: the payload of the direct method ``setUploadSas``."""
+
+    container_url: str
+    sas: str = field(repr=False)
+    expires_at: str
+
+    @classmethod
+    def from_json(cls, value: object) -> "UploadSas":
+        """Check the method's payload.
+
+        Raises:
+            WireError: a field is missing or wrong.
+        """
+        fields = Fields.of(value, "setUploadSas")
+        url = fields.text("container_url")
+        if not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:", "http://azurite:")):
+            raise WireError("setUploadSas.container_url: must be an https address")
+        fields.instant("expires_at")
+        return cls(container_url=url, sas=fields.text("sas").lstrip("?"), expires_at=fields.text("expires_at"))
+
+
+class Blobs:
+    """The gateway's container. Starts without a credential."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._container: ContainerClient | None = None
+
+    def set_credential(self, sas: UploadSas) -> None:
+        """Use this credential from now on. It is held in memory only."""
+        container = ContainerClient.from_container_url(
+            f"{sas.container_url}?{sas.sas}",
+            retry_total=0,
+            connection_timeout=_TIMEOUT_S,
+            read_timeout=_TIMEOUT_S,
+        )
+        with self._lock:
+            self._container = container
+
+    @property
+    def has_credential(self) -> bool:
+        """Whether there is a credential to try."""
+        return self._container is not None
+
+    def put(self, name: str, content: bytes, *, content_type: str) -> None:
+        """Store a blob. That it is there already is success: its name says what is in it.
+
+        Raises:
+            CredentialRefused: the credential is missing, has expired or lacks the right.
+            TransientDelivery: storage is not reached, busy or failing.
+            PermanentDelivery: storage will never accept this blob.
+        """
+        with self._lock:
+            container = self._container
+        if container is None:
+            raise CredentialRefused("no upload credential yet")
+        try:
+            container.upload_blob(
+                name, content, overwrite=False, content_settings=ContentSettings(content_type=content_type)
+            )
+        except ResourceExistsError as exc:
+            if _code(exc) != StorageErrorCode.BLOB_ALREADY_EXISTS:  # a container being deleted answers 409 too
+                raise TransientDelivery(f"blob {name}: {_code(exc)}") from exc
+        except ClientAuthenticationError as exc:
+            raise CredentialRefused(f"blob {name}: {_code(exc)}") from exc
+        except HttpResponseError as exc:
+            if exc.status_code == _FORBIDDEN:
+                raise CredentialRefused(f"blob {name}: {_code(exc)}") from exc
+            if exc.status_code == _BAD_REQUEST:
+                raise PermanentDelivery(f"blob {name}: {_code(exc)}") from exc
+            raise TransientDelivery(f"blob {name}: {exc.status_code} {_code(exc)}") from exc
+        except AzureError as exc:
+            raise TransientDelivery(f"blob {name}: {type(exc).__name__}") from exc
+
+
+def _code(exc: HttpResponseError) -> str:
+    """Storage's own name for what went wrong."""
+    return str(getattr(exc, "error_code", None) or exc.status_code)

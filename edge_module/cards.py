@@ -1,0 +1,102 @@
+"""Cards come and go: looks at the cards folder and reads what has not been read as it is now."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from edge_module import wire
+from edge_module.card import Mount
+from edge_module.clock import Clock
+from edge_module.domain import CardReceipt, Record
+from edge_module.errors import CardError
+from edge_module.ledger import Ledger, Reading
+from edge_module.pipeline import Pipeline
+from edge_module.settings import Settings
+
+_log = logging.getLogger(__name__)
+_FAILED_PAUSE_S: Final = 60.0
+
+
+class Cards:
+    """Reads the cards in a folder, one after another, for as long as it is told to."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        ledger: Ledger,
+        pipeline: Callable[[Settings], Pipeline],
+        settings: Callable[[], Settings],
+        clock: Clock,
+        wake_courier: Callable[[], None],
+        stop: threading.Event,
+    ) -> None:
+        self._folder = folder
+        self._ledger = ledger
+        self._pipeline = pipeline
+        self._settings = settings
+        self._clock = clock
+        self._wake_courier = wake_courier
+        self._stop = stop
+        self._not_before_s: dict[str, float] = {}
+        self.activity = "waiting for a card"
+        self.reading = False
+
+    def run(self) -> None:
+        """Look, read, and look again until told to stop."""
+        while not self._stop.is_set():
+            for root in self._roots():
+                if self._stop.is_set():
+                    return
+                self._look_at(root)
+            self._stop.wait(self._settings().poll_s)
+
+    def _roots(self) -> Iterator[Path]:
+        """What lies in the cards folder, one folder a card."""
+        try:
+            entries = sorted(self._folder.iterdir())
+        except OSError as exc:
+            self.activity = f"cards folder {self._folder}: {exc.strerror}"
+            return
+        yield from (entry for entry in entries if entry.is_dir() and not entry.is_symlink())
+
+    def _look_at(self, root: Path) -> None:
+        try:
+            mount = Mount(root)
+            card = mount.identify()
+            if self._ledger.last_complete(card.card_id) == mount.fingerprint():
+                return
+            if self._clock.monotonic_s() < self._not_before_s.get(card.card_id, 0):
+                return
+            receipt = self._read(mount)
+        except CardError as exc:
+            _log.warning("card %s: %s", root.name, exc)
+            return
+        if receipt.pending:  # it failed: not again at once, the reason may be on the card for good
+            self._not_before_s[card.card_id] = self._clock.monotonic_s() + _FAILED_PAUSE_S
+            text = f"card {receipt.card_id}: {'; '.join(receipt.blockers)}"
+            self._ledger.outbox.put(wire.Alert(code="card_interrupted", text=text, at=self._clock.now()))
+        self._wake_courier()
+
+    def _read(self, mount: Mount) -> CardReceipt:
+        done, total = 0, 0
+
+        def listed(reading: Reading) -> None:
+            nonlocal total
+            total = self._ledger.counts(reading)[0]
+
+        def settled(records: list[Record]) -> None:
+            nonlocal done
+            done += len(records)
+            self.activity = f"reading {mount.root.name}: {done} of {total} files"
+            self._wake_courier()
+
+        self.activity = f"listing {mount.root.name}"
+        self.reading = True
+        try:
+            return self._pipeline(self._settings()).read(mount, settled, on_listed=listed)
+        finally:
+            self.reading = False
+            self.activity = "waiting for a card"

@@ -1,0 +1,210 @@
+"""The adapter to the gateway's edge hub: azure-iot-device's module client, in an event loop of its own.
+
+How the SDK really behaves, and what follows: a send while disconnected fails at once and is not queued, one in flight
+may hang until the link is back, so each has a limit in time and may arrive twice; after a reconnect the desired
+properties may be delivered again, so handlers are idempotent; the first connect fails for good, so it is repeated here.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, Final
+
+import requests
+from azure.iot.device import Message, MethodRequest, MethodResponse
+from azure.iot.device.aio import IoTHubModuleClient
+from azure.iot.device.exceptions import ClientError, OperationCancelled, OperationTimeout
+
+from edge_module.errors import PermanentDelivery, TransientDelivery
+from edge_module.wire import JSON_TYPE, VERSION, Encoded
+
+_log = logging.getLogger(__name__)
+
+OUTPUT: Final = "telemetry"
+"""The module's one output: ``FROM /messages/modules/camtrap/outputs/telemetry``."""
+
+_SEND_S: Final = 30.0
+_RECONNECT_S: Final = 10
+_KEEP_ALIVE_S: Final = 30
+_FIRST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 60.0
+_SDK_ERRORS = (ClientError, OperationCancelled, OperationTimeout, TimeoutError)
+
+Method = Callable[[str, object], tuple[int, dict[str, Any]]]
+Desired = Callable[[dict[str, Any], bool], None]
+
+
+class Hub:
+    """The link to the edge hub."""
+
+    _on_desired: Desired
+    _on_method: Method
+    _on_connected: Callable[[], None]
+
+    def __init__(self) -> None:
+        self._connected = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
+        self._client: IoTHubModuleClient | None = None
+        self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
+
+    def start(self, *, on_desired: Desired, on_method: Method, on_connected: Callable[[], None]) -> None:
+        """Begin to connect, for as long as it takes.
+
+        Args:
+            on_desired: gets desired properties: all of them and True after each connect, a patch and False otherwise.
+                Called in the link's thread; must be quick.
+            on_method: answers a direct method with a status and a payload. Called in a thread of its own.
+            on_connected: called after each connect.
+        """
+        self._on_desired, self._on_method, self._on_connected = on_desired, on_method, on_connected
+        self._thread.start()
+
+    def stop(self, *, within_s: float) -> None:
+        """Disconnect and end."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(within_s)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the edge hub is reached now."""
+        return self._connected.is_set()
+
+    def send(self, encoded: Encoded, *, message_id: str | None) -> None:
+        """Send one message and wait until the edge hub has it.
+
+        Raises:
+            TransientDelivery: it is not known to have arrived; it may have.
+            PermanentDelivery: it can never be sent.
+        """
+        try:
+            message = Message(encoded.body)  # type: ignore[no-untyped-call]
+            if message_id is not None:
+                message.message_id = message_id
+            message.content_type = encoded.content_type
+            if encoded.content_type == JSON_TYPE:
+                message.content_encoding = "utf-8"  # with the type, lets IoT Hub route on the body
+            message.custom_properties = {"kind": encoded.kind, "v": str(VERSION)}
+        except ValueError as exc:
+            raise PermanentDelivery(f"message of {len(encoded.body)} bytes: {exc}") from exc
+        self._call(lambda client: client.send_message_to_output(message, OUTPUT), "message not sent")
+
+    def report(self, properties: dict[str, Any]) -> None:
+        """Set reported properties.
+
+        Raises:
+            TransientDelivery: it is not known to have been set.
+        """
+        self._call(lambda client: client.patch_twin_reported_properties(properties), "properties not reported")
+
+    def _call(self, make: Callable[[IoTHubModuleClient], Any], what: str) -> None:
+        client = self._client
+        if client is None or not self.connected:
+            raise TransientDelivery(f"{what}: not connected to the edge hub")
+
+        async def bounded() -> None:
+            async with asyncio.timeout(_SEND_S):
+                await make(client)
+
+        future = asyncio.run_coroutine_threadsafe(bounded(), self._loop)
+        try:
+            future.result(_SEND_S + 5)
+        except ValueError as exc:
+            raise PermanentDelivery(f"{what}: {exc}") from exc
+        except (*_SDK_ERRORS, FutureTimeoutError, asyncio.CancelledError) as exc:
+            raise TransientDelivery(f"{what}: {exc!r}") from exc
+
+    # --- inside the loop ------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._main())
+        except Exception:  # noqa: BLE001 - top of a thread; logged with its trace
+            _log.exception("the link to the edge hub ended")
+        finally:
+            self._connected.clear()
+            self._loop.close()
+
+    async def _main(self) -> None:
+        self._client = await self._connect()
+        if self._client is None:
+            return
+        tasks: set[asyncio.Task[None]] = set()
+
+        def in_background(coroutine: Any) -> None:
+            task = self._loop.create_task(coroutine)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        client = self._client
+
+        def state_changed() -> None:
+            self._loop.call_soon_threadsafe(lambda: in_background(self._state_changed(client)))
+
+        client.on_twin_desired_properties_patch_received = lambda patch: self._on_desired(patch, False)  # noqa: FBT003
+        client.on_method_request_received = lambda request: in_background(self._answer(client, request))
+        client.on_connection_state_change = state_changed  # type: ignore[assignment]
+        client.on_background_exception = lambda exc: _log.warning("link to the edge hub: %r", exc)
+        await self._state_changed(client)
+        await self._stopping.wait()
+        self._connected.clear()
+        with contextlib.suppress(*_SDK_ERRORS):
+            async with asyncio.timeout(5):
+                await client.shutdown()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}  # sends that hang, of other threads that wait for them
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    async def _connect(self) -> IoTHubModuleClient | None:
+        """Make a client and connect it; None when told to stop before."""
+        pause_s = _FIRST_PAUSE_S
+        while not self._stopping.is_set():
+            client = None
+            try:
+                client = await asyncio.to_thread(
+                    IoTHubModuleClient.create_from_edge_environment,
+                    keep_alive=_KEEP_ALIVE_S,
+                    connection_retry_interval=_RECONNECT_S,
+                )
+                async with asyncio.timeout(_SEND_S):
+                    await client.connect()
+            except (*_SDK_ERRORS, OSError, ValueError, requests.RequestException) as exc:
+                _log.warning("edge hub not reached (%r), trying again in %.0f s", exc, pause_s)
+                if client is not None:
+                    with contextlib.suppress(*_SDK_ERRORS):
+                        await client.shutdown()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._stopping.wait()
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            else:
+                return client
+        return None
+
+    async def _state_changed(self, client: IoTHubModuleClient) -> None:
+        if not client.connected:
+            self._connected.clear()
+            return
+        try:
+            async with asyncio.timeout(_SEND_S):
+                twin = await client.get_twin()
+        except _SDK_ERRORS as exc:
+            _log.warning("twin not read (%r): waiting for the next connection", exc)
+        else:
+            self._on_desired(twin.get("desired", {}), True)  # noqa: FBT003
+        self._connected.set()
+        self._on_connected()
+
+    async def _answer(self, client: IoTHubModuleClient, request: MethodRequest) -> None:
+        status, payload = await asyncio.to_thread(self._on_method, request.name, request.payload)
+        response = MethodResponse.create_from_method_request(request, status, payload)
+        try:
+            async with asyncio.timeout(_SEND_S):
+                await client.send_method_response(response)
+        except _SDK_ERRORS as exc:
+            _log.warning("answer to %s not sent: %r", request.name, exc)
