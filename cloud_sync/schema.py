@@ -82,6 +82,7 @@ ledgers = Table(
     metadata,
     _id("gateway_id", primary_key=True),
     _id("ledger_id", primary_key=True),
+    Column("ordinal", Integer, nullable=False),
     _instant("first_seen_at", nullable=False),
     Column("through", BigInteger, nullable=False),
 )

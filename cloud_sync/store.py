@@ -6,7 +6,7 @@ contents becomes an alert. Only `receipts` and `status` are replaced, by a later
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, or_, select, update
@@ -114,7 +114,11 @@ class Store:
 
     def _take(self, connection: Connection, arrivals: Sequence[Arrival]) -> set[tuple[str, str]]:
         numbered = [a for a in arrivals if a.origin]
-        touched = self._know_ledgers(connection, numbered)
+        touched: dict[tuple[str, str], datetime] = {}
+        for arrival in numbered:
+            assert arrival.origin
+            touched.setdefault((arrival.gateway_id, arrival.origin.ledger_id), arrival.received_at)
+        self._know_ledgers(connection, touched)
         known = _known_messages(connection, numbered)
         fresh: dict[Table, list[dict[str, Any]]] = {}
         for arrival in arrivals:
@@ -126,7 +130,7 @@ class Store:
         for gateway_id, at in seen.items():
             is_it = schema.gateways.c.gateway_id == gateway_id
             connection.execute(update(schema.gateways).where(is_it).values(last_message_at=at))
-        return touched
+        return set(touched)
 
     def _number(self, connection: Connection, arrival: Arrival, known: Known) -> Rows:
         """Enter a message under its number; returns the rows that it brings, if it is new."""
@@ -221,26 +225,33 @@ class Store:
         if alerts:
             self._add(connection, schema.alerts, alerts)
 
-    def _know_ledgers(self, connection: Connection, numbered: Sequence[Arrival]) -> set[tuple[str, str]]:
-        touched: dict[tuple[str, str], datetime] = {}
-        for arrival in numbered:
-            assert arrival.origin
-            touched.setdefault((arrival.gateway_id, arrival.origin.ledger_id), arrival.received_at)
-        if touched:
-            # Strictly later than any ledger before it: the latest is the one that is confirmed.
+    def _know_ledgers(self, connection: Connection, wanted: dict[tuple[str, str], datetime]) -> None:
+        """Enter ledgers that were not known; the last one entered is the one that its gateway uses now."""
+        table = schema.ledgers
+        of_these = table.c.gateway_id.in_({gateway_id for gateway_id, _ in wanted})
+        query = select(table.c.gateway_id, table.c.ledger_id, table.c.ordinal).where(of_these)
+        known = {(r.gateway_id, r.ledger_id): r.ordinal for r in connection.execute(query)}
+        last = max(known.values(), default=0)
+        new = [key for key in wanted if key not in known]
+        if new:
             rows = [
-                {"gateway_id": g, "ledger_id": ledger, "first_seen_at": at + timedelta(microseconds=n), "through": 0}
-                for n, ((g, ledger), at) in enumerate(touched.items())
+                {
+                    "gateway_id": g,
+                    "ledger_id": ledger,
+                    "ordinal": last + n,
+                    "first_seen_at": wanted[g, ledger],
+                    "through": 0,
+                }
+                for n, (g, ledger) in enumerate(new, start=1)
             ]
-            connection.execute(self._insert(schema.ledgers).on_conflict_do_nothing(), rows)
-        return set(touched)
+            connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
 
     # --- confirmation -----------------------------------------------------------------------------------------
 
     def current_ledger(self, gateway_id: str) -> str | None:
         """The ledger that a gateway took most recently; None if it has sent nothing yet."""
         table = schema.ledgers
-        query = select(table.c.ledger_id).where(table.c.gateway_id == gateway_id).order_by(table.c.first_seen_at.desc())
+        query = select(table.c.ledger_id).where(table.c.gateway_id == gateway_id).order_by(table.c.ordinal.desc())
         with transaction(self.engine, writing=False) as connection:
             return connection.execute(query.limit(1)).scalar()
 
@@ -275,9 +286,8 @@ class Store:
         Returns:
             Whether the record holds less than was confirmed.
         """
-        row = {"gateway_id": gateway_id, "ledger_id": told.ledger_id, "first_seen_at": at, "through": 0}
         with transaction(self.engine) as connection:
-            connection.execute(self._insert(schema.ledgers).on_conflict_do_nothing(), [row])
+            self._know_ledgers(connection, {(gateway_id, told.ledger_id): at})
         holds = self.confirmed(gateway_id, told.ledger_id)
         if holds.through >= told.through:
             return False

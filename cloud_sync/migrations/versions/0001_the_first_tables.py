@@ -48,6 +48,7 @@ def upgrade() -> None:
         "ledgers",
         sa.Column("gateway_id", sa.String(length=200), nullable=False),
         sa.Column("ledger_id", sa.String(length=200), nullable=False),
+        sa.Column("ordinal", sa.Integer(), nullable=False),
         sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("through", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("gateway_id", "ledger_id"),
