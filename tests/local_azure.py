@@ -16,6 +16,7 @@ What the two classes give is in their docstrings. Names of processes, for `kill`
 `deployment.local.faults.Fault`.
 """
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -32,7 +33,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.eventhub import EventData, EventHubConsumerClient
+from azure.eventhub import EventData
+from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 
 from deployment.local.provision import provision
 from deployment.local.state import State, read_env
@@ -208,10 +210,11 @@ class EventStream:
     def __init__(self, azure: LocalAzure, group: str) -> None:
         self.events: list[EventData] = []
         self.errors: list[Exception] = []
-        self._client = EventHubConsumerClient.from_connection_string(
-            azure.service_env["EVENTHUB_CONNECTION_STRING"], consumer_group=group, retry_backoff_max=1
-        )
-        self._thread = threading.Thread(target=self._receive, name="event-stream")
+        self._connection = azure.service_env["EVENTHUB_CONNECTION_STRING"]
+        self._group = group
+        self._loop = asyncio.new_event_loop()
+        self._stopped = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="event-stream")
 
     @classmethod
     @contextlib.contextmanager
@@ -222,7 +225,7 @@ class EventStream:
         try:
             yield stream
         finally:
-            stream._client.close()
+            stream._loop.call_soon_threadsafe(stream._stopped.set)
             stream._thread.join(30)
 
     def of_gateway(self, gateway: Gateway | str) -> list[EventData]:
@@ -237,12 +240,27 @@ class EventStream:
         wait_until(lambda: len(self.of_gateway(gateway)) >= count, timeout_s=timeout_s, what=what)
         return self.of_gateway(gateway)
 
-    def _receive(self) -> None:
-        self._client.receive(
-            on_event=lambda _context, event: self.events.append(event),
-            on_error=lambda _context, error: self.errors.append(error),
-            starting_position="-1",
+    def _run(self) -> None:
+        with contextlib.closing(self._loop):
+            self._loop.run_until_complete(self._receive())
+
+    async def _receive(self) -> None:
+        async def on_event_batch(_context: PartitionContext, events: list[EventData]) -> None:
+            self.events.extend(events)
+
+        async def on_error(_context: PartitionContext | None, error: Exception) -> None:
+            self.errors.append(error)
+
+        client = EventHubConsumerClient.from_connection_string(
+            self._connection, consumer_group=self._group, retry_backoff_max=1
         )
+        async with client:
+            receiving = asyncio.create_task(
+                client.receive_batch(on_event_batch, on_error=on_error, starting_position="-1", max_wait_time=1)
+            )
+            await self._stopped.wait()
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
 
 
 @pytest.fixture(scope="session")

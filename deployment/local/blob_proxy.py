@@ -27,6 +27,8 @@ _CODES: Final = {
 }
 """The usual ``x-ms-error-code`` of a status."""
 _HOP_BY_HOP: Final = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
+_ADDED: Final = {"Accept", "Accept-Encoding", "Content-Type", "User-Agent"}
+"""What aiohttp would add, and so spoil the signature, which covers headers that are not there too."""
 _CHUNK_BYTES: Final = 64 * 1024
 
 
@@ -104,7 +106,7 @@ class BlobProxy:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP}
         body = request.content.iter_chunked(_CHUNK_BYTES) if request.body_exists else None
         async with self._session.request(
-            request.method, target, headers=headers, data=body, allow_redirects=False
+            request.method, target, headers=headers, data=body, allow_redirects=False, skip_auto_headers=_ADDED
         ) as answer:
             kept = {k: v for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP}
             if fault.cut_at == "response":

@@ -1,0 +1,50 @@
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from azure.iot.device import Message
+from azure.iot.device.aio import IoTHubModuleClient
+from azure.iot.hub import IoTHubRegistryManager
+
+from tests.local_azure import EventStream, Gateway, LocalAzure, gateway, local_azure  # noqa: F401 - fixtures
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == HERE:
+            # azure-iot-device 2.14 makes its TLS contexts with a constant that Python has deprecated.
+            item.add_marker(pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLSv1_2 is deprecated:DeprecationWarning"))
+
+
+@pytest.fixture(scope="session")
+def events(local_azure: LocalAzure) -> Iterator[EventStream]:  # noqa: F811
+    with EventStream.of(local_azure) as stream:
+        yield stream
+
+
+@pytest.fixture(scope="session")
+def registry(local_azure: LocalAzure) -> Iterator[IoTHubRegistryManager]:  # noqa: F811
+    with local_azure.environment():
+        yield IoTHubRegistryManager.from_connection_string(local_azure.service_env["IOTHUB_CONNECTION_STRING"])
+
+
+@contextlib.asynccontextmanager
+async def module_client(of: Gateway, **options: object) -> AsyncIterator[IoTHubModuleClient]:
+    with of.environment():
+        client = IoTHubModuleClient.create_from_edge_environment(connection_retry_interval=1, **options)
+    try:
+        await client.connect()
+        yield client
+    finally:
+        await client.shutdown()
+
+
+def message(text: str) -> Message:
+    made = Message(text)
+    made.message_id = text
+    made.content_type = "application/json"
+    made.content_encoding = "utf-8"
+    return made
