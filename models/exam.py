@@ -1,0 +1,162 @@
+"""Test frames: composed of pictures a model was not trained on, and real trap frames of cameras it does not know.
+
+`python -m models.exam --fold F --backbone FILE --out STEM` makes the frames of fold F and stores their features:
+numbers from which `models.evaluate` answers every question without looking at a picture again.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from edge_module.backbone import Backbone
+from edge_module.errors import MediaError
+from edge_module.frame import Frame, decode, to_input
+from edge_module.scorer import views
+from models import pictures
+from models.synthesise import Stock
+from models.views import FOLDS
+
+_WIDTHS = (0.06, 0.6)
+_FRAMES = 3
+_BURSTS = {"red_panda": 420, "other_animal": 420, "blank": 160}
+
+TILES = tuple((x / 4, y / 3, (x + 2) / 4, (y + 2) / 3) for y in (0, 1) for x in (0, 1, 2))
+"""Six overlapping parts of a frame, each half as wide and two thirds as high: left, top, right, bottom in shares."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is known of one test frame.
+
+    Args:
+        name: file name, or what it was composed of.
+        label: red_panda, other_animal, blank, human or vehicle.
+        composed: not a real frame.
+        night: infrared, or a night's frame.
+        animal_width: share of the frame's width, where known.
+        visible: share of the animal that can be seen, where known.
+        source: the picture or camera that intervals are clustered by.
+    """
+
+    name: str
+    label: str
+    composed: bool
+    night: bool
+    animal_width: float | None
+    visible: float | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """One view of a test frame, for the backbone: uint8 (224, 224, 3); `name` is full, motion or tile."""
+
+    name: str
+    picture: npt.NDArray[np.uint8]
+
+
+def looks(frames: Sequence[Frame], at: int) -> list[Look]:
+    """What the gateway would look at in one frame of a burst, and six tiles to compare with."""
+    found = [Look(name=view.name, picture=view.picture) for view in list(views(frames))[at]]
+    image = frames[at].image
+    width, height = image.size
+    for left, top, right, bottom in TILES:
+        tile = to_input(image, (left * width, top * height, right * width, bottom * height))
+        found.append(Look(name="tile", picture=tile))
+    return found
+
+
+def composed(labelled: list[pictures.Labelled], seed: int) -> Iterator[tuple[Question, list[Look]]]:
+    """One frame of each of a thousand bursts; animals that are not red pandas are birds and mammals."""
+    rng = np.random.default_rng(seed)
+    stock = Stock.of([p for p in labelled if p.trap or p.warm_blooded])
+    for label, count in _BURSTS.items():
+        for i in tqdm(range(count), desc=label, mininterval=10):
+            burst = stock.burst(rng, label, night=i % 2 == 0, frames=_FRAMES, widths=_WIDTHS)
+            at = int(rng.integers(_FRAMES))
+            box = burst.boxes[at] if burst.boxes else None
+            question = Question(
+                name=f"{label}_{i}: {' on '.join(reversed(burst.sources))}",
+                label=label,
+                composed=True,
+                night=burst.conditions.night,
+                animal_width=box.right - box.left if box else None,
+                visible=burst.visible if box else None,
+                # An animal's frames are alike because of the animal, blank ones because of the place.
+                source=burst.sources[1] if box else burst.sources[0],
+            )
+            yield question, looks([decode(jpeg) for jpeg in burst.jpegs], at)
+
+
+def real(labelled: list[pictures.Labelled]) -> Iterator[tuple[Question, list[Look]]]:
+    """Every real trap frame; those of a burst together, as the gateway would."""
+    trap = sorted((p for p in labelled if p.trap), key=lambda p: (p.burst or "", p.path))
+    for burst, group in groupby(trap, key=lambda p: p.burst):
+        together = list(group)
+        events = [together] if burst else [[one] for one in together]
+        for event in events:
+            try:
+                frames = [decode(p.path.read_bytes()) for p in event]
+            except MediaError:
+                continue  # the gateway would not score it either
+            for at, p in enumerate(event):
+                question = Question(
+                    name="/".join(p.path.parts[-2:]),
+                    label=p.label,
+                    composed=False,
+                    night=p.night,
+                    animal_width=None,
+                    visible=None,
+                    source=p.group,
+                )
+                yield question, looks(frames, at)
+
+
+def sit(backbone: Backbone, asked: Iterator[tuple[Question, list[Look]]], stem: Path) -> None:
+    """Run the backbone over all looks and store features (.npz) and questions (.json)."""
+    questions: list[dict[str, Any]] = []
+    owner, names, features = [], [], []
+    for question, seen in asked:
+        for look in seen:
+            owner.append(len(questions))
+            names.append(look.name)
+            features.append(backbone.features(look.picture).astype(np.float16))
+        questions.append(asdict(question))
+    np.savez_compressed(
+        stem.with_suffix(".npz"), owner=np.array(owner), view=np.array(names), features=np.stack(features)
+    )
+    stem.with_suffix(".json").write_text(json.dumps(questions))
+
+
+def main() -> int:
+    """Make the frames of a fold, store their features."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--backbone", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="stem to write")
+    arguments = parser.parse_args()
+    try:
+        labelled = [p for p in pictures.read() if p.fold(FOLDS) == arguments.fold]
+    except pictures.PicturesAbsent as exc:
+        print(exc)  # noqa: T201 - a command line prints
+        return 2
+    backbone = Backbone.open(arguments.backbone)
+    sit(
+        backbone,
+        composed(labelled, seed=500 + arguments.fold),
+        arguments.out.with_name(arguments.out.name + "_composed"),
+    )
+    sit(backbone, real(labelled), arguments.out.with_name(arguments.out.name + "_real"))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

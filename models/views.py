@@ -1,0 +1,158 @@
+"""Composed bursts to what the backbone is trained on: labelled views, cut as the gateway cuts them.
+
+`python -m models.views --fold F` renders the training views that leave fold F out, into build/. Slow: some ten minutes.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tqdm import tqdm
+
+from edge_module.burst import Box, motion
+from edge_module.frame import Frame, decode, frame_of, to_input
+from models import pictures
+from models.synthesise import BUILD_DIR, Composed, Stock
+
+FOLDS = 2
+"""Groups are split by hash into two halves. A model is tested on frames all of whose sources it was not trained on."""
+
+_WIDTHS = (0.07, 0.6)
+_FULL_WIDTH_MIN = 0.13
+"""An animal narrower than this is under 30 px wide in the whole frame: nothing to learn from."""
+
+_COVERED_MIN = 0.45
+_VISIBLE_MIN = 0.35
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """One labelled picture for the backbone, uint8 (224, 224, 3)."""
+
+    picture: npt.NDArray[np.uint8]
+    label: str
+    night: bool
+    name: str
+    source: str
+
+
+def of_burst(composed: Composed, rng: np.random.Generator) -> Iterator[View]:
+    """Views of one frame of a burst: the whole, what moved, and near the animal, as a good motion crop would be."""
+    frames = [decode(jpeg) for jpeg in composed.jpegs]
+    at = int(rng.integers(len(frames)))
+    frame, moved = frames[at], motion([f.whole for f in frames])[at]
+    seen = [("full", None)] + ([("motion", moved)] if moved else [])
+    if composed.boxes:
+        seen.append(("near", _near(composed.boxes[at], rng)))
+    for name, box in seen:
+        label = _label(composed, at, box)
+        if label is None:
+            continue
+        picture = frame.whole if box is None else to_input(frame.image, box.pixels(*frame.image.size))
+        yield View(
+            picture=picture, label=label, night=composed.conditions.night, name=name, source="+".join(composed.sources)
+        )
+
+
+def _label(composed: Composed, at: int, box: Box | None) -> str | None:
+    """What can be seen in a view; None where that is in doubt."""
+    if not composed.boxes:
+        return "blank"
+    animal = composed.boxes[at]
+    width, height = animal.right - animal.left, animal.bottom - animal.top
+    if min(width, height) <= 0 or composed.visible < _VISIBLE_MIN:
+        return None
+    if box is None:
+        return composed.label if width * composed.visible > _FULL_WIDTH_MIN else None
+    across = min(animal.right, box.right) - max(animal.left, box.left)
+    down = min(animal.bottom, box.bottom) - max(animal.top, box.top)
+    covered = max(0.0, across) * max(0.0, down) / (width * height)
+    small = width * composed.visible < _FULL_WIDTH_MIN * (box.right - box.left)
+    return composed.label if covered > _COVERED_MIN and not small else None
+
+
+def _near(animal: Box, rng: np.random.Generator) -> Box:
+    """A square around the animal, too large and off its centre by as much as motion crops are."""
+    side = max(animal.right - animal.left, animal.bottom - animal.top) * rng.uniform(0.9, 2.0)
+    half = min(max(side, 0.12), 0.9) / 2
+    x = (animal.left + animal.right) / 2 + rng.normal(0, 0.3) * half
+    y = (animal.top + animal.bottom) / 2 + rng.normal(0, 0.3) * half
+    x, y = min(max(x, half), 1 - half), min(max(y, half), 1 - half)
+    return Box(left=x - half, top=y - half, right=x + half, bottom=y + half)
+
+
+def of_real(labelled: pictures.Labelled, rng: np.random.Generator) -> Iterator[View]:
+    """Real trap frames as they are; photographs whole, and as a night would show them."""
+    image = Image.open(labelled.path).convert("RGB")  # one "JPEG" of the set is a WebP, which the gateway refuses
+    frame = frame_of(image)
+    label = "other_animal" if labelled.label in ("human", "vehicle") else labelled.label
+    yield View(picture=frame.whole, label=label, night=labelled.night, name="real", source=labelled.group)
+    if labelled.trap:
+        for _ in range(3):
+            yield View(
+                picture=_loose(frame, rng), label=label, night=labelled.night, name="real", source=labelled.group
+            )
+        return
+    yield View(picture=_loose(frame, rng), label=label, night=False, name="photo", source=labelled.group)
+    grey = np.asarray(frame.whole @ np.array((0.6, 0.35, 0.05), np.float32), np.uint8)
+    yield View(
+        picture=np.repeat(grey[..., None], 3, axis=2), label=label, night=True, name="photo", source=labelled.group
+    )
+
+
+def _loose(frame: Frame, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Most of a frame, flipped half of the time."""
+    width, height = frame.image.size
+    share = rng.uniform(0.75, 1.0)
+    x, y = rng.uniform(0, 1 - share), rng.uniform(0, 1 - share)
+    view = to_input(frame.image, (x * width, y * height, (x + share) * width, (y + share) * height))
+    return np.ascontiguousarray(view[:, ::-1]) if rng.random() < 0.5 else view  # noqa: PLR2004 - left or right
+
+
+def training(labelled: list[pictures.Labelled], bursts: dict[str, int], seed: int) -> Iterator[View]:
+    """All training views of some labelled pictures: composed bursts by label, then the pictures themselves."""
+    rng = np.random.default_rng(seed)
+    stock = Stock.of(labelled)
+    for label, count in bursts.items():
+        for i in tqdm(range(count), desc=label, mininterval=10):
+            composed = stock.burst(rng, label, night=i % 5 < 3, frames=2 + i % 2, widths=_WIDTHS)  # noqa: PLR2004
+            yield from of_burst(composed, rng)
+    for picture in labelled:
+        yield from of_real(picture, rng)
+
+
+def main() -> int:
+    """Render and store as .npy (pictures) and .json (what they are)."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fold", type=int, required=True, help="the fold to leave out")
+    parser.add_argument("--bursts", type=int, default=2400, help="red panda bursts; other labels in proportion")
+    arguments = parser.parse_args()
+    try:
+        labelled = [p for p in pictures.read() if p.fold(FOLDS) != arguments.fold]
+    except pictures.PicturesAbsent as exc:
+        print(exc)  # noqa: T201 - a command line prints
+        return 2
+    counts = {
+        "red_panda": arguments.bursts,
+        "other_animal": arguments.bursts * 5 // 4,
+        "blank": arguments.bursts // 2,
+    }
+    views = list(training(labelled, counts, seed=100 + arguments.fold))
+    store(BUILD_DIR / f"views_{arguments.fold}", views)
+    return 0
+
+
+def store(stem: Path, views: list[View]) -> None:
+    """Write views as `stem`.npy and `stem`.json."""
+    np.save(stem.with_suffix(".npy"), np.stack([v.picture for v in views]))
+    rows = [{"label": v.label, "night": v.night, "name": v.name, "source": v.source} for v in views]
+    stem.with_suffix(".json").write_text(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
