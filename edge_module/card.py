@@ -68,7 +68,7 @@ class Mount:
     def identify(self) -> Card:
         """Say which card this is: its marker file, else its file system's UUID, else the folder's own place."""
         if name := self._marker():
-            return Card(card_id=f"marker-{_short_hash(name.encode())}", source="marker")
+            return Card(card_id=f"marker-{_short_hash(name.encode('utf-8', 'surrogatepass'))}", source="marker")
         if self.root.is_mount() and (uuid := _filesystem_uuid(self._device)):
             return Card(card_id=f"volume-{uuid.lower()}", source="filesystem")
         # Hashed: where people keep their folders is nobody's business.
@@ -76,12 +76,13 @@ class Mount:
 
     def _marker(self) -> str | None:
         try:
-            with (self.root / MARKER_NAME).open("rb") as file:
-                marker = yaml.safe_load(file.read(_MARKER_MAX_BYTES))
-        except (OSError, yaml.YAMLError, UnicodeDecodeError, ValueError):
+            with self.open(Media(path=os.fsencode(MARKER_NAME), size_bytes=0, mtime_ns=0)) as file:
+                marker = yaml.safe_load(file.read(_MARKER_MAX_BYTES) or b"")
+        except (OSError, yaml.YAMLError, ValueError, RecursionError):
             return None
         name = marker.get("card") if isinstance(marker, dict) else None
-        return str(name) if name else None
+        # Not str() of whatever stands there: aliases make 4 KB of YAML into terabytes of text.
+        return str(name) if isinstance(name, str | int) and name else None
 
     def check(self) -> None:
         """Make sure that the card is still there.
