@@ -72,7 +72,7 @@ def edge(
         capture_output=True,
         timeout=LIMIT_S,
         check=False,
-        preexec_fn=preexec,  # noqa: PLW1509 - limits of resources can be set nowhere else
+        preexec_fn=preexec,
         **become,
     )
     return Run(status=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())

@@ -1,6 +1,6 @@
 """Pictures for tests, made on the spot: seeded, small, and written the ways cameras, editors and accidents write them.
 
-`scene` costs a millisecond and shows nothing in particular; `drawn` costs a second and shows what the shipped model knows.
+`scene` costs a millisecond and shows nothing in particular; `drawn` costs a second and shows what the model knows.
 """
 
 import io
