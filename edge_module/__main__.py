@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         logging.basicConfig(
             level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
         )
+        logging.getLogger("azure").setLevel(logging.WARNING)  # tells of each packet otherwise
         status: int = arguments.command(arguments, settings, sources)
     except ConfigError as exc:
         for fault in exc.faults:
@@ -72,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     outbox.add_argument("action", choices=("list", "retry"), help="list it, or forget the delays")
     outbox.add_argument("--data", metavar="DIR", help="folder of the ledger (setting data_dir)")
     outbox.set_defaults(command=_outbox)
+
+    bundle = commands.add_parser("bundle", help="no link: what is owed as an encrypted file, and its confirmation")
+    bundle.add_argument("action", choices=("write", "confirm"), help="write a bundle, or take a confirmation")
+    bundle.add_argument("path", type=Path, metavar="PATH", help="the folder to write to, or the confirmation's file")
+    bundle.add_argument("--data", metavar="DIR", help="folder of ledger, originals and bundle-keys.json")
+    bundle.set_defaults(command=_bundle)
 
     run = commands.add_parser("run", help="be a gateway: read cards as they come and carry what is owed")
     run.set_defaults(command=_run)
@@ -138,17 +145,41 @@ def _classify(arguments: argparse.Namespace, settings: "Settings", _sources: Sou
 
 def _outbox(arguments: argparse.Namespace, settings: "Settings", _sources: Sources) -> int:
     from edge_module import app  # noqa: PLC0415
+    from edge_module.clock import SystemClock  # noqa: PLC0415
+    from edge_module.ledger import Ledger  # noqa: PLC0415
 
-    with app.open_ledger(settings) as (ledger, _):
+    with Ledger.beside(app.ledger_path(settings), SystemClock()) as ledger:
         if arguments.action == "retry":
-            print(f"{ledger.outbox.retry()} messages may go at once")
+            print(f"{ledger.outbox.retry() + ledger.uploads.retry()} messages and pictures may go at once")
             return DONE
-        while ledger.outbox.pack(flush=True):
-            pass
         backlog = ledger.outbox.backlog()
         for sequence, kind, state, size, attempts, reason in ledger.outbox.rows():
             print(f"{sequence:>8}  {kind:<13} {state:<7} {size:>7} bytes  {attempts} attempts  {reason}")
-        print(f"{backlog.messages} messages, {backlog.unconfirmed_bytes} bytes owed; {backlog.buried} buried")
+        print(
+            f"{backlog.messages} messages of {backlog.unconfirmed_bytes} bytes, {backlog.records_unpacked} verdicts not"
+            f" in a message yet, {ledger.uploads.waiting()} pictures owed; {backlog.buried} messages buried"
+        )
+    return DONE
+
+
+def _bundle(arguments: argparse.Namespace, settings: "Settings", _sources: Sources) -> int:
+    from edge_module import app, bundles  # noqa: PLC0415
+    from edge_module.bundle_format import BundleError  # noqa: PLC0415
+    from edge_module.clock import SystemClock  # noqa: PLC0415
+    from edge_module.ledger import Ledger  # noqa: PLC0415
+
+    path = app.ledger_path(settings)
+    try:
+        keys = bundles.read_keys(path.with_name("bundle-keys.json"))
+        with Ledger.beside(path, SystemClock()) as ledger:
+            if arguments.action == "write":
+                written, messages, pictures = bundles.write(ledger, app.originals(settings), keys, arguments.path)
+                print(f"{written}: {messages} messages, {pictures} pictures; they stay owed until confirmed")
+            else:
+                print(f"confirmed; {bundles.confirm(ledger, keys, arguments.path)} messages are still owed")
+    except BundleError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return CANNOT_START
     return DONE
 
 

@@ -53,19 +53,29 @@ def open_ledger(settings: Settings, *, on_step: Step = no_step) -> Iterator[tupl
     Raises:
         LedgerError: the folder cannot be written, or another process has the ledger.
     """
-    folder = Path(settings.data_dir).expanduser()
-    ledger, aside = Ledger.open(folder / "ledger.sqlite", SystemClock(), on_step=on_step)
+    ledger, aside = Ledger.open(ledger_path(settings), SystemClock(), on_step=on_step)
     with ledger:
-        originals = Originals(folder / "originals")
+        kept = originals(settings)
+        kept.sweep()
         if aside is not None:
-            restored = originals.restore_into(ledger)
+            restored = kept.restore_into(ledger)
             text = (
                 f"the ledger was damaged and set aside as {aside.name}; {restored} pictures were restored from the kept"
                 " originals; cards that were not yet safe to wipe must be read again"
             )
             _log.error("%s", text)
             ledger.outbox.put(wire.Alert(code="ledger_rebuilt", text=text, at=datetime.now(UTC)))
-        yield ledger, originals
+        yield ledger, kept
+
+
+def ledger_path(settings: Settings) -> Path:
+    """Where the ledger lies."""
+    return Path(settings.data_dir).expanduser() / "ledger.sqlite"
+
+
+def originals(settings: Settings) -> Originals:
+    """The kept originals."""
+    return Originals(Path(settings.data_dir).expanduser() / "originals")
 
 
 def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], stop: threading.Event) -> None:
@@ -85,18 +95,18 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
     from edge_module.hub import Hub  # noqa: PLC0415
 
     folder, clock, model = Path(settings.data_dir).expanduser(), SystemClock(), load_model(settings)
-    with open_ledger(settings) as (ledger, originals), contextlib.ExitStack() as stack:
+    with open_ledger(settings) as (ledger, kept), contextlib.ExitStack() as stack:
         blobs = Blobs()
         hub = Hub()
         courier = Courier(
-            ledger=ledger, originals=originals, link=hub, store=blobs, clock=clock,
+            ledger=ledger, originals=kept, link=hub, store=blobs, clock=clock,
             settings=lambda: twin.settings, reading=lambda: cards.reading,
         )  # fmt: skip
         twin = Twin(folder=folder, local=local, confirm=courier.confirm, report=hub.report)
         cards = Cards(
             folder=Path(settings.cards_dir), ledger=ledger, clock=clock, stop=stop, settings=lambda: twin.settings,
             pipeline=lambda current: Pipeline(
-                ledger=ledger, model=model, settings=current, originals=originals, stop=stop
+                ledger=ledger, model=model, settings=current, originals=kept, stop=stop
             ),
             wake_courier=courier.wake,
         )  # fmt: skip
@@ -184,10 +194,8 @@ def scan(
     """
     mount = Mount(root)
     model = load_model(settings)
-    with open_ledger(settings, on_step=on_step) as (ledger, originals):
-        pipeline = Pipeline(
-            ledger=ledger, model=model, settings=settings, originals=originals if keep else None, stop=stop
-        )
+    with open_ledger(settings, on_step=on_step) as (ledger, kept):
+        pipeline = Pipeline(ledger=ledger, model=model, settings=settings, originals=kept if keep else None, stop=stop)
         receipt = pipeline.read(
             mount, report.records, on_listed=lambda reading: report.listed(ledger.counts(reading)[0])
         )

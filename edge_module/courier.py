@@ -33,6 +33,24 @@ _ASK_SAS_AGAIN_S: Final = 60.0
 _IDLE_S: Final = 5.0
 
 
+def make_picture(upload: Upload, originals: Originals) -> tuple[bytes, wire.MediaStored]:
+    """Make the picture that is owed, and the words about it for when it is stored.
+
+    Raises:
+        MediaError: the original is gone or cannot be decoded.
+    """
+    picture = frame_jpeg(originals.read(upload.media_id, upload.name))
+    digest = hashlib.sha256(picture).hexdigest()
+    return picture, wire.MediaStored(
+        media_id=upload.media_id,
+        variant=upload.variant,
+        # The name says what is in it: "there already" can only mean the same bytes.
+        blob_name=f"{upload.variant}/{upload.media_id}-{digest[:16]}.jpg",
+        blob_sha256=digest,
+        size_bytes=len(picture),
+    )
+
+
 class Link(Protocol):
     """What the courier needs of the link to the edge hub; `hub.Hub` is one."""
 
@@ -167,18 +185,9 @@ class Courier:
         return Step(moved=1, hindered=False)
 
     def _store_picture(self, upload: Upload) -> wire.MediaStored:
-        picture = frame_jpeg(self._originals.read(upload.media_id, upload.name))
-        digest = hashlib.sha256(picture).hexdigest()
-        # The name says what is in it: "there already" can only mean the same bytes.
-        name = f"{upload.variant}/{upload.media_id}-{digest[:16]}.jpg"
-        self._store.put(name, picture, content_type="image/jpeg")
-        return wire.MediaStored(
-            media_id=upload.media_id,
-            variant=upload.variant,
-            blob_name=name,
-            blob_sha256=digest,
-            size_bytes=len(picture),
-        )
+        picture, message = make_picture(upload, self._originals)
+        self._store.put(message.blob_name, picture, content_type="image/jpeg")
+        return message
 
     def _ask_for_credential(self) -> None:
         now = self._clock.monotonic_s()
@@ -217,7 +226,7 @@ class Courier:
 
     def _send(self, owed: Owed) -> None:
         encoded = wire.Encoded(kind=owed.kind, content_type=owed.content_type, body=owed.body)
-        self._link.send(encoded, message_id=wire.message_id(self._ledger.ledger_id, owed.sequence))
+        self._link.send(encoded, message_id=owed.message_id)
 
     def _back_off_s(self, attempts: int) -> float:
         """Twice as long each time, with jitter so that gateways do not come back in step."""

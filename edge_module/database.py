@@ -97,7 +97,8 @@ CREATE TABLE upload (
   media_id BLOB NOT NULL,
   variant TEXT NOT NULL,
   name TEXT NOT NULL,                           -- the file's name on its card: its suffix finds the original
-  state TEXT NOT NULL,                          -- ready | done | failed
+  state TEXT NOT NULL,                          -- ready | bundled | done | failed
+  sequence INTEGER,                             -- of its `media_stored` message, once it is bundled
   attempts INTEGER NOT NULL DEFAULT 0,
   boot_id TEXT NOT NULL DEFAULT '',
   until_s REAL NOT NULL DEFAULT 0,
@@ -125,13 +126,13 @@ def no_step(_name: str) -> None:
 class Database:
     """An open, locked, checked ledger file. Writes go through one connection, one at a time."""
 
-    def __init__(self, path: Path, *, on_step: Step = no_step) -> None:
+    def __init__(self, path: Path, *, exclusive: bool = True, on_step: Step = no_step) -> None:
         self._path = path
         self._step = on_step
         self._write_lock = threading.RLock()
         self._reader = threading.local()
         self._readers: list[sqlite3.Connection] = []
-        self._lock_file = _lock(path)
+        self._lock_file = _lock(path) if exclusive else None
         try:
             self._connection = self._connect()
             self._check_and_create()
@@ -145,7 +146,8 @@ class Database:
             reader.close()
         if hasattr(self, "_connection"):
             self._connection.close()
-        self._lock_file.close()
+        if self._lock_file is not None:
+            self._lock_file.close()
 
     def __enter__(self) -> Self:
         return self

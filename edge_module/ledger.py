@@ -31,6 +31,7 @@ from edge_module import receipts, wire
 from edge_module.clock import Clock
 from edge_module.database import Database, Step, no_step, open_or_set_aside
 from edge_module.domain import KEPT_FATES, Card, CardReceipt, Fate, Media, ReadingState, Record
+from edge_module.errors import LedgerError
 from edge_module.outbox import Outbox
 from edge_module.uploads import Uploads, owe_upload
 
@@ -74,8 +75,9 @@ class Ledger:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self.ledger_id = self._identity()
-        self.outbox = Outbox(database, self.ledger_id, clock)
+        with database.transaction("identity") as connection:
+            connection.execute("INSERT OR IGNORE INTO meta VALUES ('ledger_id', ?)", (uuid4().hex,))
+        self.outbox = Outbox(database, clock)
         self.uploads = Uploads(database, self.outbox, clock)
 
     @classmethod
@@ -91,6 +93,20 @@ class Ledger:
         database, aside = open_or_set_aside(path, on_step=on_step)
         return cls(database, clock), aside
 
+    @classmethod
+    def beside(cls, path: Path, clock: Clock) -> Self:
+        """Open the ledger of a gateway that may be running: to look at it, write a bundle, or confirm.
+
+        Raises:
+            LedgerError: there is none, or it is damaged.
+        """
+        if not path.exists():
+            raise LedgerError(f"ledger {path}: there is none; scan a card first, or set data_dir")
+        try:
+            return cls(Database(path, exclusive=False), clock)
+        except sqlite3.DatabaseError as exc:
+            raise LedgerError(f"ledger {path}: {exc}; restart the gateway, which sets a damaged ledger aside") from exc
+
     def close(self) -> None:
         """Close the file. No thread may be using the ledger any more."""
         self._database.close()
@@ -101,11 +117,10 @@ class Ledger:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def _identity(self) -> str:
-        with self._database.transaction("identity") as connection:
-            connection.execute("INSERT OR IGNORE INTO meta VALUES ('ledger_id', ?)", (uuid4().hex,))
-            row: tuple[str] = connection.execute("SELECT value FROM meta WHERE key = 'ledger_id'").fetchone()
-        return row[0]
+    @property
+    def ledger_id(self) -> str:
+        """The ledger's random identity; a ledger restored from a backup takes a new one."""
+        return str(self._database.read("SELECT value FROM meta WHERE key = 'ledger_id'")[0][0])
 
     # --- readings -------------------------------------------------------------------------------------------------
 
@@ -321,8 +336,7 @@ class Ledger:
             return
         if confirmed.highest > self.outbox.highest():
             _log.error("headquarters has seen more than this ledger ever sent: it was restored from a backup")
-            self.ledger_id = uuid4().hex
-            self.outbox.begin_anew(self.ledger_id)
+            self.outbox.begin_anew(uuid4().hex)
             return
         held = [(1, confirmed.through)]
         held += [

@@ -28,7 +28,10 @@ class Originals:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        for left_over in folder.glob("*/.*.part"):  # of a power cut
+
+    def sweep(self) -> None:
+        """Remove what a power cut left half copied. Only for the process that alone writes here."""
+        for left_over in self._folder.glob("*/.*.part"):
             left_over.unlink()
 
     def path(self, media_id: str, name: str) -> Path:

@@ -18,7 +18,7 @@ Leases run on the monotonic clock and name the boot they belong to: a wall clock
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ class Owed:
     """A message on its way."""
 
     sequence: int
+    message_id: str
     kind: str
     content_type: str
     body: bytes
@@ -49,14 +50,14 @@ class Backlog:
     messages: int
     unconfirmed_bytes: int
     buried: int
+    records_unpacked: int
 
 
 class Outbox:
     """The messages of one ledger."""
 
-    def __init__(self, database: Database, ledger_id: str, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._ledger_id = ledger_id
         self._clock = clock
 
     def put(self, payload: wire.Payload) -> int:
@@ -70,7 +71,7 @@ class Outbox:
             "INSERT INTO outbox (kind, content_type, body, priority, state) VALUES ('', '', x'', 9, 'ready')"
         )
         sequence = int(cursor.lastrowid or 0)
-        encoded = wire.encode(self._ledger_id, sequence, payload)
+        encoded = wire.encode(_ledger_id(connection), sequence, payload)
         connection.execute(
             "UPDATE outbox SET kind = ?, content_type = ?, body = ?, priority = ? WHERE sequence = ?",
             (encoded.kind, encoded.content_type, encoded.body, _PRIORITY[encoded.kind], sequence),
@@ -141,12 +142,20 @@ class Outbox:
                 "SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE state = 'sent'"
             ).fetchone()[0]
             taken: list[Owed] = []
+            ledger_id = _ledger_id(connection)
             for sequence, kind, content_type, body, attempts in rows:
                 if bytes_max is not None and on_the_way and on_the_way + len(body) > bytes_max:
                     break
                 on_the_way += len(body)
                 taken.append(
-                    Owed(sequence=sequence, kind=kind, content_type=content_type, body=body, attempts=attempts + 1)
+                    Owed(
+                        sequence=sequence,
+                        message_id=wire.message_id(ledger_id, sequence),
+                        kind=kind,
+                        content_type=content_type,
+                        body=body,
+                        attempts=attempts + 1,
+                    )
                 )
             connection.executemany(
                 "UPDATE outbox SET state = 'leased', attempts = ?, boot_id = ?, until_s = ? WHERE sequence = ?",
@@ -190,6 +199,9 @@ class Outbox:
                    AND sequence NOT IN (SELECT value FROM json_each(?))""",
                 [(first, last, aside) for first, last in ranges],
             )
+            connection.executemany(
+                "UPDATE upload SET state = 'done' WHERE state = 'bundled' AND sequence BETWEEN ? AND ?", ranges
+            )
             return connection.executemany("DELETE FROM outbox WHERE sequence BETWEEN ? AND ?", ranges).rowcount
 
     def resend(self, ranges: Iterable[tuple[int, int]], *, older_than_s: float) -> int:
@@ -209,7 +221,7 @@ class Outbox:
             if row is None or row[0] == "tombstone":
                 return
             tombstone = wire.Tombstone(buried_kind=row[0], reason=reason, media_ids=media_ids)
-            encoded = wire.encode(self._ledger_id, sequence, tombstone)
+            encoded = wire.encode(_ledger_id(connection), sequence, tombstone)
             connection.execute(
                 "INSERT INTO buried (sequence, kind, body, reason) VALUES (?, ?, ?, ?)",
                 (sequence, row[0], row[1], reason),
@@ -246,9 +258,12 @@ class Outbox:
             connection.execute("DELETE FROM outbox")
             connection.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
             connection.execute("UPDATE meta SET value = ? WHERE key = 'ledger_id'", (ledger_id,))
-            self._ledger_id = ledger_id
             for payload in owed:
                 self.insert(connection, payload)
+
+    def unconfirmed(self) -> Iterator[tuple[int, bytes]]:
+        """Every message that headquarters has not confirmed: sequence and body, the oldest first."""
+        yield from self._database.stream("SELECT sequence, body FROM outbox ORDER BY sequence")
 
     def rows(self) -> list[tuple[Any, ...]]:
         """For people: sequence, kind, state, bytes, attempts, reason; the oldest first, at most 1,000."""
@@ -260,4 +275,11 @@ class Outbox:
         """Count what is owed."""
         ((messages, size),) = self._database.read("SELECT count(*), coalesce(sum(length(body)), 0) FROM outbox")
         ((buried,),) = self._database.read("SELECT count(*) FROM buried")
-        return Backlog(messages=messages, unconfirmed_bytes=size, buried=buried)
+        ((unpacked,),) = self._database.read("SELECT count(*) FROM record WHERE sequence IS NULL")
+        return Backlog(messages=messages, unconfirmed_bytes=size, buried=buried, records_unpacked=unpacked)
+
+
+def _ledger_id(connection: sqlite3.Connection) -> str:
+    """Read anew each time: another process may have given the ledger a new identity."""
+    row: tuple[str] = connection.execute("SELECT value FROM meta WHERE key = 'ledger_id'").fetchone()
+    return row[0]

@@ -7,6 +7,8 @@ state  event                                       next state
 ready  next: somebody tries                        ready, not to be tried again before its lease ends
 ready  stored: the blob is there                   done, and `media_stored` is owed in the same transaction
 ready  later: it did not go through                ready, not before a delay
+ready  bundled: it went into a bundle              bundled, and `media_stored` is owed in the same transaction;
+                                                   still to be stored if a link comes first
 ready  fail: it can never be made or stored        failed, and an alert is owed in the same transaction
 ====== =========================================== ======================================================
 
@@ -15,7 +17,7 @@ A variant is a picture made of the original: until the bandwidth ladder chooses,
 
 import sqlite3
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from edge_module import wire
 from edge_module.clock import Clock
@@ -34,6 +36,7 @@ class Upload:
     variant: str
     name: str
     attempts: int
+    bundled: bool
 
 
 def owe_upload(connection: sqlite3.Connection, record: Record) -> None:
@@ -58,30 +61,51 @@ class Uploads:
         now, boot = self._clock.monotonic_s(), self._clock.boot_id
         with self._database.transaction("upload") as connection:
             row = connection.execute(
-                """SELECT media_id, variant, name, attempts FROM upload
-                   WHERE state = 'ready' AND (boot_id <> ? OR until_s <= ?)
+                """SELECT media_id, variant, name, attempts + 1, state FROM upload
+                   WHERE state IN ('ready', 'bundled') AND (boot_id <> ? OR until_s <= ?)
                    ORDER BY attempts, media_id LIMIT 1""",
                 (boot, now),
             ).fetchone()
             if row is None:
                 return None
-            media_id, variant, name, attempts = row
+            upload = _upload(row)
             connection.execute(
                 "UPDATE upload SET attempts = ?, boot_id = ?, until_s = ? WHERE media_id = ? AND variant = ?",
-                (attempts + 1, boot, now + lease_s, media_id, variant),
+                (upload.attempts, boot, now + lease_s, row[0], upload.variant),
             )
-        return Upload(media_id=media_id.hex(), variant=variant, name=name, attempts=attempts + 1)
+        return upload
 
     def stored(self, upload: Upload, message: wire.MediaStored) -> None:
-        """The blob is there: say so to headquarters."""
+        """The blob is there: say so to headquarters, unless a bundle says so already."""
         with self._database.transaction("stored") as connection:
+            if not upload.bundled:
+                self._outbox.insert(connection, message)
             self._set(connection, upload, state="done")
-            self._outbox.insert(connection, message)
+
+    def bundled(self, upload: Upload, message: wire.MediaStored) -> None:
+        """The picture is in a bundle, whose confirmation will say that headquarters has it."""
+        with self._database.transaction("bundled") as connection:
+            sequence = self._outbox.insert(connection, message)
+            connection.execute(
+                "UPDATE upload SET state = 'bundled', sequence = ? WHERE media_id = ? AND variant = ?",
+                (sequence, bytes.fromhex(upload.media_id), upload.variant),
+            )
+
+    def owed(self) -> list[Upload]:
+        """Every picture that headquarters may not have: for a bundle."""
+        return [
+            _upload(row)
+            for row in self._database.read(
+                """SELECT media_id, variant, name, attempts, state FROM upload
+                   WHERE state IN ('ready', 'bundled') ORDER BY media_id"""
+            )
+        ]
 
     def later(self, upload: Upload, *, delay_s: float, reason: str) -> None:
         """It did not go through: try again after a delay."""
         with self._database.transaction("later") as connection:
-            self._set(connection, upload, until_s=self._clock.monotonic_s() + delay_s, reason=reason)
+            state = "bundled" if upload.bundled else "ready"
+            self._set(connection, upload, state=state, until_s=self._clock.monotonic_s() + delay_s, reason=reason)
 
     def fail(self, upload: Upload, *, reason: str) -> None:
         """It can never be stored: give up and tell headquarters."""
@@ -96,7 +120,7 @@ class Uploads:
         connection: sqlite3.Connection,
         upload: Upload,
         *,
-        state: str = "ready",
+        state: str,
         until_s: float = 0,
         reason: str = "",
     ) -> None:
@@ -110,10 +134,15 @@ class Uploads:
         """Try everything again at once, what was given up too. Returns how many were waiting."""
         with self._database.transaction("retry") as connection:
             return connection.execute(
-                """UPDATE upload SET state = 'ready', until_s = 0
-                   WHERE state = 'failed' OR (state = 'ready' AND until_s > 0)"""
+                """UPDATE upload SET state = iif(state = 'failed', 'ready', state), until_s = 0
+                   WHERE state = 'failed' OR (state IN ('ready', 'bundled') AND until_s > 0)"""
             ).rowcount
 
     def waiting(self) -> int:
         """How many pictures are still owed."""
-        return int(self._database.read("SELECT count(*) FROM upload WHERE state = 'ready'")[0][0])
+        return int(self._database.read("SELECT count(*) FROM upload WHERE state IN ('ready', 'bundled')")[0][0])
+
+
+def _upload(row: tuple[Any, ...]) -> Upload:
+    media_id, variant, name, attempts, state = row
+    return Upload(media_id=media_id.hex(), variant=variant, name=name, attempts=attempts, bundled=state == "bundled")

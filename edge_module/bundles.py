@@ -1,0 +1,85 @@
+"""No link at all: the outbox goes to headquarters as an encrypted file, and the confirmation comes back as one.
+
+What is in a bundle stays owed until headquarters confirms it, by file or by link: a lost stick loses nothing.
+"""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge_module.bundle_format import BUNDLE_SUFFIX, BundleError, BundleWriter, GatewayKeys, read_confirmation
+from edge_module.courier import make_picture
+from edge_module.errors import MediaError
+from edge_module.files import rename_durably
+from edge_module.ledger import Ledger
+from edge_module.originals import Originals
+
+
+def read_keys(path: Path) -> GatewayKeys:
+    """Read the keys that headquarters made for this gateway (`python -m cloud_sync bundle enrol`).
+
+    Raises:
+        BundleError: there are none, or the file is not one.
+    """
+    try:
+        return GatewayKeys.from_json(path.read_text())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise BundleError(f"{path}: {exc}; headquarters makes it: python -m cloud_sync bundle enrol") from exc
+
+
+def write(ledger: Ledger, originals: Originals, keys: GatewayKeys, folder: Path) -> tuple[Path, int, int]:
+    """Write everything that is owed into a bundle in `folder`.
+
+    Returns:
+        The file, how many messages and how many pictures it holds.
+
+    Raises:
+        BundleError: the folder cannot be written.
+    """
+    while ledger.outbox.pack(flush=True):
+        pass
+    now = datetime.now(UTC)
+    path = folder / f"{keys.gateway_id}-{now:%Y%m%dT%H%M%SZ}{BUNDLE_SUFFIX}"
+    beside = path.with_name(f".{path.name}.part")
+    messages = pictures = 0
+    try:
+        with beside.open("wb") as file:
+            bundle = BundleWriter(file, keys, ledger_id=ledger.ledger_id, created_at=now)
+            for upload in ledger.uploads.owed():
+                try:
+                    picture, words = make_picture(upload, originals)
+                except MediaError as exc:
+                    ledger.uploads.fail(upload, reason=str(exc))
+                    continue
+                bundle.add_blob(words.blob_name, len(picture), [picture])
+                pictures += 1
+                if not upload.bundled:
+                    ledger.uploads.bundled(upload, words)
+            for sequence, body in ledger.outbox.unconfirmed():
+                bundle.add_message(sequence, body)
+                messages += 1
+            bundle.finish()
+            file.flush()
+            os.fsync(file.fileno())
+        rename_durably(beside, path)
+    except OSError as exc:
+        beside.unlink(missing_ok=True)
+        raise BundleError(f"{path}: {exc.strerror}; nothing is lost, try another stick") from exc
+    return path, messages, pictures
+
+
+def confirm(ledger: Ledger, keys: GatewayKeys, path: Path) -> int:
+    """Take a confirmation that was carried back. An older one than was seen already changes nothing.
+
+    Returns:
+        How many messages are owed still.
+
+    Raises:
+        BundleError: it cannot be read, or is not for this gateway.
+    """
+    try:
+        confirmed, _ = read_confirmation(path.read_bytes(), keys)
+    except OSError as exc:
+        raise BundleError(f"{path}: {exc.strerror}") from exc
+    ledger.confirm(confirmed, resend_older_than_s=0)
+    return ledger.outbox.backlog().messages
