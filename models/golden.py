@@ -17,7 +17,7 @@ from edge_module.frame import decode
 from edge_module.head import Head
 from edge_module.model_store import SHIPPED_MODEL_DIR
 from edge_module.scorer import Model, Scorer
-from edge_module.verdict import judge
+from edge_module.verdict import DayNight, judge
 from models.draw import Animal, Picture, Shot, burst, draw
 
 _MARGIN = 0.05
@@ -86,6 +86,11 @@ def write(folder: Path) -> list[str]:
                 faults.append(f"{name}: {scores.panda} is too close to a threshold")
     (golden / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
     return faults
+
+
+def shipped_thresholds(folder: Path) -> DayNight:
+    """The thresholds of the head in a model's folder."""
+    return Head.from_json((folder / "head.json").read_bytes()).thresholds
 
 
 def write_sums(folder: Path) -> None:

@@ -1,0 +1,276 @@
+"""How good the model is: `python -m models.evaluate` writes models/red_panda/EVALUATION.md and its plots.
+
+Everything is computed from stored features (`models.exam`): of each fold by the model that never saw it, and with
+thresholds chosen on the other half of the test sources. `--json` prints the figures for machines. `--folder DIR` judges
+anyone's own labelled pictures with the shipped model instead (see `models.folders`).
+"""
+
+import argparse
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_module.errors import PonyaError
+from edge_module.head import Head
+from edge_module.verdict import DayNight
+from models.metrics import (
+    Budget,
+    Figure,
+    Flags,
+    Frames,
+    Numbers,
+    average_precision,
+    blanks_rejected,
+    choose,
+    judged_panda,
+    over_sources,
+    passed,
+    share,
+)
+from models.synthesise import BUILD_DIR
+from models.views import FOLDS
+
+logger = logging.getLogger(__name__)
+
+BAR = Budget(blank=0.02, other=0.10, other_as_panda=0.02)
+STRICT = Budget(blank=0.02, other=0.05, other_as_panda=0.02)
+"""The two operating points of the project's bar."""
+
+BAR_WIDTHS = (0.10, 0.50)
+_WIDTH_EDGES = (0.06, 0.10, 0.15, 0.22, 0.32, 0.50, 1.01)
+
+STRATEGIES: Mapping[str, tuple[str, ...]] = {
+    "full frame": ("full",),
+    "full frame + motion crop (shipped)": ("full", "motion"),
+    "full frame + 6 tiles": ("full", "tile"),
+    "full frame + motion crop + 6 tiles": ("full", "motion", "tile"),
+}
+SHIPPED = "full frame + motion crop (shipped)"
+
+
+class NotExamined(PonyaError):  # noqa: N818 - says what is the case
+    """There are no stored features to evaluate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Examined:
+    """Test frames and what the models made of them, one element a frame.
+
+    Args:
+        questions: what is known of each frame, as `models.exam` stored it.
+        best: by strategy, probabilities (n, labels) of the view in which a red panda is likeliest.
+        invokes: by strategy, how often the backbone ran, on average.
+    """
+
+    questions: list[dict[str, Any]]
+    best: Mapping[str, npt.NDArray[np.float32]]
+    invokes: Mapping[str, float]
+    labels: tuple[str, ...]
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """One thing known of all frames."""
+        return np.array([np.nan if q[name] is None else q[name] for q in self.questions])
+
+    def frames(self, strategy: str = SHIPPED) -> Frames:
+        """Scores of a strategy, rounded as the gateway rounds them."""
+        return Frames(
+            panda=np.array([round(float(p), 3) for p in self.best[strategy][:, self.labels.index("red_panda")]]),
+            label=self.column("label"),
+            night=self.column("night").astype(bool),
+            source=self.column("source"),
+        )
+
+
+@cache
+def examined(composed: bool, candidates: Path = BUILD_DIR / "candidates") -> Examined:
+    """Load the stored answers of all folds.
+
+    Raises:
+        NotExamined: they are not there.
+    """
+    kind = "composed" if composed else "real"
+    questions: list[dict[str, Any]] = []
+    best: dict[str, list[npt.NDArray[np.float32]]] = {strategy: [] for strategy in STRATEGIES}
+    invokes: dict[str, list[int]] = {strategy: [] for strategy in STRATEGIES}
+    labels: tuple[str, ...] = ()
+    for fold in range(FOLDS):
+        folder = candidates / f"without_{fold}"
+        try:
+            asked = json.loads((folder / f"exam_{kind}.json").read_text())
+            with np.load(folder / f"exam_{kind}.npz") as stored:
+                owner, view, features = stored["owner"], stored["view"], stored["features"].astype(np.float32)
+            head = Head.from_json((folder / "head.json").read_bytes())
+        except FileNotFoundError as exc:
+            raise NotExamined(f"{exc.filename} is absent: run python -m models.train first") from exc
+        probabilities, labels = head.probabilities(features), head.labels
+        panda = labels.index("red_panda")
+        questions += asked
+        for strategy, views in STRATEGIES.items():
+            usable = np.isin(view, views)
+            for i in range(len(asked)):
+                rows = np.flatnonzero(usable & (owner == i))
+                best[strategy].append(probabilities[rows[np.argmax(probabilities[rows, panda])]])
+                invokes[strategy].append(len(rows))
+    return Examined(
+        questions=questions,
+        best={strategy: np.stack(rows) for strategy, rows in best.items()},
+        invokes={strategy: float(np.mean(counts)) for strategy, counts in invokes.items()},
+        labels=labels,
+    )
+
+
+def thresholds_to_ship() -> DayNight:
+    """Thresholds for the bar's first operating point, chosen on all composed test frames."""
+    return choose(examined(composed=True).frames(), BAR)
+
+
+def _half(source: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
+    return np.array([sha256(s.encode()).digest()[1] % 2 for s in source])
+
+
+def _cross(frames: Frames, budget: Budget, decide: Callable[[Frames, DayNight], Flags]) -> Flags:
+    """Decide on each half of the sources by thresholds chosen on the other half."""
+    half, decided = _half(frames.source), np.zeros(len(frames.panda), bool)
+    for h in (0, 1):
+        decided[half == h] = decide(frames.where(half == h), choose(frames.where(half != h), budget))
+    return decided
+
+
+def _bar(answers: Examined, strategy: str, budget: Budget) -> dict[str, Figure]:
+    frames = answers.frames(strategy)
+    width = answers.column("animal_width").astype(np.float64)
+    on = _cross(frames, budget, passed)
+    sure = _cross(frames, budget, judged_panda)
+    wide = (width >= BAR_WIDTHS[0]) & (width <= BAR_WIDTHS[1])
+    found = {}
+    for name, light in (("day", ~frames.night), ("night", frames.night)):
+        pandas = (frames.label == "red_panda") & wide & light
+        found[f"red panda recall, {name}"] = share(on[pandas], frames.source[pandas])
+        for label in ("blank", "other_animal"):
+            chosen = (frames.label == label) & light
+            found[f"{label} passed on, {name}"] = share(on[chosen], frames.source[chosen])
+        others = (frames.label == "other_animal") & light
+        found[f"other_animal judged panda, {name}"] = share(sure[others], frames.source[others])
+    return found
+
+
+def figures() -> dict[str, Any]:
+    """Every figure of the report, as plain values."""
+    answers, trap = examined(composed=True), examined(composed=False)
+    frames = answers.frames()
+    on = _cross(frames, BAR, passed)
+    positive = frames.label == "red_panda"
+    width, visible = (answers.column(name).astype(np.float64) for name in ("animal_width", "visible"))
+    shipped = thresholds_to_ship()
+    real = trap.frames()
+    real_on = passed(real, shipped)
+    precision = on & ((width >= BAR_WIDTHS[0]) | ~positive)
+    return {
+        "thresholds": asdict(shipped),
+        "bar": {name: asdict(f) for name, f in _bar(answers, SHIPPED, BAR).items()},
+        "strict": {name: asdict(f) for name, f in _bar(answers, SHIPPED, STRICT).items()},
+        "ranking": {
+            "precision on the test's mix": asdict(share(positive[precision], frames.source[precision])),
+            "blanks rejected at 96 % recall": asdict(
+                over_sources(_wide(frames, width), lambda f: blanks_rejected(f, 0.96))
+            ),
+            "average precision, day": asdict(over_sources(frames.where(~frames.night), average_precision)),
+            "average precision, night": asdict(over_sources(frames.where(frames.night), average_precision)),
+        },
+        "by_width": _by(width, _WIDTH_EDGES, on, frames, positive),
+        "by_visible": _by(visible, (0.0, 0.4, 0.6, 0.8, 1.01), on, frames, positive),
+        "strategies": {
+            strategy: {"invokes": answers.invokes[strategy]}
+            | {name: asdict(f) for name, f in _bar(answers, strategy, BAR).items() if name.startswith("red panda")}
+            for strategy in STRATEGIES
+        },
+        "real": {
+            f"{label}, {name}": {"frames": int(chosen.sum()), "passed_on": int(real_on[chosen].sum())}
+            for label in ("blank", "other_animal", "human", "vehicle")
+            for name, light in (("day", ~real.night), ("night", real.night))
+            if (chosen := (real.label == label) & light).any()
+        },
+        "confusion": _confusion(answers, shipped),
+        "misses": _worst(answers, positive & ~on, ascending=True),
+        "false_alarms": _worst(answers, ~positive & on, ascending=False),
+        "real_false_alarms": _worst(trap, real_on, ascending=False),
+    }
+
+
+def _wide(frames: Frames, width: Numbers) -> Frames:
+    inside = (width >= BAR_WIDTHS[0]) & (width <= BAR_WIDTHS[1])
+    return frames.where(inside | (frames.label != "red_panda"))
+
+
+def _by(
+    quantity: Numbers, edges: Sequence[float], on: Flags, frames: Frames, positive: Flags
+) -> dict[str, dict[str, Any]]:
+    table = {}
+    for low, high in pairwise(edges):
+        for name, light in (("day", ~frames.night), ("night", frames.night)):
+            chosen = positive & light & (quantity >= low) & (quantity < high)
+            table[f"{low:.2f}-{min(high, 1.0):.2f}, {name}"] = asdict(share(on[chosen], frames.source[chosen]))
+    return table
+
+
+def _confusion(answers: Examined, thresholds: DayNight) -> dict[str, dict[str, int]]:
+    frames = answers.frames()
+    rest = [answers.labels.index(label) for label in ("other_animal", "blank")]
+    likelier = np.array(["other", "blank"])[answers.best[SHIPPED][:, rest].argmax(axis=1)]
+    verdict = np.where(passed(frames, thresholds), "review", likelier)
+    verdict = np.where(judged_panda(frames, thresholds), "panda", verdict)
+    return {
+        label: {v: int(((frames.label == label) & (verdict == v)).sum()) for v in ("panda", "review", "other", "blank")}
+        for label in ("red_panda", "other_animal", "blank")
+    }
+
+
+def _worst(answers: Examined, chosen: Flags, *, ascending: bool) -> list[dict[str, Any]]:
+    panda = answers.frames().panda
+    rows = np.flatnonzero(chosen)
+    rows = rows[np.argsort(panda[rows] if ascending else -panda[rows], kind="stable")][:15]
+    return [
+        {
+            "frame": answers.questions[i]["name"],
+            "panda_probability": float(panda[i]),
+            "night": answers.questions[i]["night"],
+            "animal_width": answers.questions[i]["animal_width"],
+        }
+        for i in rows
+    ]
+
+
+def main() -> int:
+    """Evaluate."""
+    from models import folders, report  # noqa: PLC0415 - matplotlib is slow to load and seldom wanted
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print figures for machines")
+    parser.add_argument("--folder", type=Path, help="labelled pictures of your own")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        found = folders.judge_folder(arguments.folder) if arguments.folder else figures()
+    except PonyaError as exc:
+        logger.error("%s", exc)  # noqa: TRY400 - the reason is in the words, not in a traceback
+        return 2
+    if arguments.json:
+        print(json.dumps(found, indent=1))  # noqa: T201 - a command line prints
+    elif arguments.folder:
+        print(folders.as_text(found))  # noqa: T201
+    else:
+        report.write(found)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
