@@ -114,13 +114,13 @@ def upright(data: bytes, *, long_edge_min_px: int) -> Image.Image:
         raise MediaError("empty file")
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            turn = _TURN.get(_read_exif_tags(image).get(_ORIENTATION))
             width, height = image.size
             share = min(1.0, long_edge_min_px / max(width, height))
             image.draft("RGB", (max(1, int(width * share)), max(1, int(height * share))))
             _refuse_if_too_large(image, full_px=width * height)
             image.load()
-            picture = _to_rgb(image)
+            turn = _TURN.get(_read_exif_tags(image).get(_ORIENTATION))
+            picture = _reduce(_to_rgb(image), long_edge_min_px)
     except UnidentifiedImageError as exc:
         raise MediaError("not a JPEG, PNG or WebP picture") from exc
     except _PILLOW_ERRORS as exc:
@@ -130,10 +130,19 @@ def upright(data: bytes, *, long_edge_min_px: int) -> Image.Image:
 
 def _refuse_if_too_large(image: Image.Image, *, full_px: int) -> None:
     decoded_px = image.size[0] * image.size[1]
-    # Pillow keeps 4 bytes a pixel; a progressive JPEG needs all its 16-bit coefficients in memory, at most 3 channels.
-    predicted_bytes = 4 * decoded_px + (6 * full_px if image.info.get("progressive") else 0)
+    # Pillow keeps 4 bytes a pixel, once more while it converts; a progressive JPEG needs all its 16-bit coefficients in
+    # memory.
+    predicted_bytes = 4 * decoded_px * (1 if image.mode == "RGB" else 2)
+    if image.info.get("progressive"):
+        predicted_bytes += 2 * max(3, len(image.getbands())) * full_px
     if predicted_bytes > DECODE_MAX_BYTES:
         raise MediaError(f"too large: {full_px / 1e6:.0f} megapixels need {predicted_bytes / 2**20:.0f} MB to decode")
+
+
+def _reduce(image: Image.Image, long_edge_min_px: int) -> Image.Image:
+    """What `draft` does for JPEGs, for the others: a worker holds a whole burst."""
+    steps = (max(image.size) // long_edge_min_px).bit_length() - 1
+    return image.reduce(2**steps) if steps > 0 else image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -146,7 +155,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _read_exif_tags(image: Image.Image) -> dict[int, object]:
     try:
-        exif = image.getexif()
+        exif = Image.Image.getexif(image)  # a PNG's own would decode all of it first
         return {**exif, **exif.get_ifd(_EXIF_IFD)}
     except _PILLOW_ERRORS:
         return {}  # broken EXIF makes no broken picture
