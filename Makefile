@@ -8,7 +8,7 @@ STAMP := $(VENV)/.set-up
 TFLITE := build/venv-tflite
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtimes test lint bench lock clean
+.PHONY: help setup runtimes test lint bench docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ lint: $(STAMP)  ## check style and types only
 
 bench: $(STAMP)  ## measure speed and memory, as ratios: table and build/bench.json
 	$(RUN) -m tests.bench
+
+docs: $(STAMP)  ## write docs/settings.md from the schema
+	$(RUN) -m edge_module.settings_doc > docs/settings.md
 
 lock: $(STAMP)  ## renew the lock files from pyproject.toml (slow)
 	cd requirements && for extra in dev edge cloud; do \
