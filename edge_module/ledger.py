@@ -301,8 +301,8 @@ class Ledger:
                 "UPDATE reading SET state = ?, why = ?, fingerprint = ? WHERE id = ?",
                 (state, why, as_read, reading.row_id),
             )
-        receipt = self.receipt(reading.reading_id)
-        self.outbox.put(wire.Receipt(receipt=receipt))
+            receipt = receipts.receipt(receipts.within(connection), reading.reading_id)
+            self.outbox.insert(connection, wire.Receipt(receipt=receipt))
         return receipt
 
     def counts(self, reading: Reading) -> tuple[int, int]:
@@ -314,7 +314,7 @@ class Ledger:
 
     def receipt(self, reading_id: str) -> CardReceipt:
         """What a reading came to so far."""
-        return receipts.receipt(self._database, reading_id)
+        return receipts.receipt(self._database.read, reading_id)
 
     def last_complete(self, card_id: str) -> bytes | None:
         """The fingerprint of the card's last reading, if that is complete."""

@@ -30,6 +30,10 @@ from edge_module.domain import Fate
 
 _PRIORITY: Final = {"alert": 0, "receipt": 0, "record": 1, "media_stored": 2, "tombstone": 2, "records": 3, "status": 4}
 
+_BATCH_TEXT_MAX: Final = 500_000
+"""Characters of JSON in a batch, before columns and zlib make a fraction of them: 500 paths of 4 KB would not fit into
+a message. An ordinary batch has 300,000."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
@@ -114,6 +118,8 @@ class Outbox:
         return made
 
     def _pack(self, connection: sqlite3.Connection, rows: list[tuple[int, str]]) -> None:
+        while len(rows) > 1 and sum(len(body) for _, body in rows) > _BATCH_TEXT_MAX:
+            rows = rows[: len(rows) // 2]
         records = tuple(wire.record_from_json(json.loads(body)) for _, body in rows)
         sequence = self.insert(connection, wire.Records(records=records))
         connection.executemany(
@@ -226,6 +232,8 @@ class Outbox:
                 "INSERT INTO buried (sequence, kind, body, reason) VALUES (?, ?, ?, ?)",
                 (sequence, row[0], row[1], reason),
             )
+            # A confirmed tombstone confirms no verdict: the records' files never become safe to wipe by it.
+            connection.execute("UPDATE record SET sequence = -sequence WHERE sequence = ?", (sequence,))
             connection.execute(
                 """UPDATE outbox SET kind = ?, content_type = ?, body = ?, priority = ?, state = 'ready', attempts = 0,
                    until_s = 0, reason = ? WHERE sequence = ?""",

@@ -1,41 +1,48 @@
 """What a reading of a card came to: the balance, and whether the card may be wiped (design, guarantee 1)."""
 
 import json
+import sqlite3
+from collections.abc import Callable
 from typing import Any, Final
 
 from edge_module import wire
-from edge_module.database import Database
 from edge_module.domain import CardReceipt, Fate, NamedFile, ReadingState
 from edge_module.errors import LedgerError
 
 NAMED_FILES_MAX: Final = 100
 """A receipt travels in one message of at most 256 KB; the ledger names every file."""
+_NAMED_MAX_BYTES: Final = 128 * 1024
+"""A control character in a name takes six bytes of JSON."""
 _NAMED_PATH_MAX: Final = 500
 
 _LOST_BY_WIPING: Final = (Fate.OTHER, Fate.BLANK, Fate.HUMAN, Fate.UNREADABLE)
 
+Read = Callable[[str, tuple[object, ...]], list[tuple[Any, ...]]]
 
-def receipt(database: Database, reading_id: str) -> CardReceipt:
+
+def within(connection: sqlite3.Connection) -> Read:
+    """Read as an open transaction sees it; `Database.read` sees what is committed."""
+    return lambda sql, parameters: connection.execute(sql, parameters).fetchall()
+
+
+def receipt(read: Read, reading_id: str) -> CardReceipt:
     """Count a reading from the ledger's rows, or give the receipt that was kept when they were compacted.
 
     Raises:
         LedgerError: there is no such reading.
     """
-    rows = database.read("SELECT id, card_id, state, why, receipt FROM reading WHERE reading_id = ?", (reading_id,))
+    rows = read("SELECT id, card_id, state, why, receipt FROM reading WHERE reading_id = ?", (reading_id,))
     if not rows:
         raise LedgerError(f"there is no reading {reading_id}")
     row_id, card_id, state, why, kept = rows[0]
     if kept is not None:
         return wire.receipt_from_json(json.loads(kept))
-    counts, pending = _counts(database, row_id)
-    unconfirmed = _one(database, _UNCONFIRMED, row_id)
-    originals_owed = _one(database, _ORIGINALS_OWED, row_id)
-    folders = _one(database, "SELECT count(*) FROM file WHERE reading = ? AND substr(path, -1) = x'2f'", row_id)
-    named = database.read(
-        f"SELECT path, fate, reason FROM file WHERE reading = ? AND reason <> '' ORDER BY path LIMIT {NAMED_FILES_MAX}",  # noqa: S608
-        (row_id,),
-    )
-    named_count = _one(database, "SELECT count(*) FROM file WHERE reading = ? AND reason <> ''", row_id)
+    counts, pending = _counts(read, row_id)
+    unconfirmed = _one(read, _UNCONFIRMED, row_id)
+    originals_owed = _one(read, _ORIGINALS_OWED, row_id)
+    folders = _one(read, "SELECT count(*) FROM file WHERE reading = ? AND substr(path, -1) = x'2f'", row_id)
+    named = _named(read, row_id)
+    named_count = _one(read, "SELECT count(*) FROM file WHERE reading = ? AND reason <> ''", row_id)
     blockers = [
         (state != ReadingState.COMPLETE, f"the reading is not complete{': ' if why else ''}{why}"),
         (pending, f"{pending} files have not been read"),
@@ -53,17 +60,10 @@ def receipt(database: Database, reading_id: str) -> CardReceipt:
         originals_owed=originals_owed,
         destroyed_by_wiping=sum(counts[fate] for fate in _LOST_BY_WIPING),
         blockers=tuple(text for holds, text in blockers if holds),
-        named=tuple(
-            NamedFile(
-                path=path.decode("utf-8", "backslashreplace")[:_NAMED_PATH_MAX],
-                fate=Fate(fate) if fate else None,
-                reason=reason,
-            )
-            for path, fate, reason in named
-        ),
+        named=named,
         named_omitted=named_count - len(named),
         cameras=dict(
-            database.read(
+            read(
                 "SELECT camera, count(*) FROM file WHERE reading = ? AND camera IS NOT NULL GROUP BY camera LIMIT 20",
                 (row_id,),
             )
@@ -86,12 +86,25 @@ WHERE f.reading = ? AND m.original = 'owed'
 """
 
 
-def _counts(database: Database, row_id: int) -> tuple[dict[Fate, int], int]:
-    found: dict[Any, int] = dict(
-        database.read("SELECT fate, count(*) FROM file WHERE reading = ? GROUP BY fate", (row_id,))
-    )
+def _named(read: Read, row_id: int) -> tuple[NamedFile, ...]:
+    named: list[NamedFile] = []
+    room_bytes = _NAMED_MAX_BYTES
+    for path, fate, reason in read(
+        f"SELECT path, fate, reason FROM file WHERE reading = ? AND reason <> '' ORDER BY path LIMIT {NAMED_FILES_MAX}",  # noqa: S608
+        (row_id,),
+    ):
+        shown = path.decode("utf-8", "backslashreplace")[:_NAMED_PATH_MAX]
+        room_bytes -= len(json.dumps([shown, reason]))
+        if room_bytes < 0:
+            break
+        named.append(NamedFile(path=shown, fate=Fate(fate) if fate else None, reason=reason))
+    return tuple(named)
+
+
+def _counts(read: Read, row_id: int) -> tuple[dict[Fate, int], int]:
+    found: dict[Any, int] = dict(read("SELECT fate, count(*) FROM file WHERE reading = ? GROUP BY fate", (row_id,)))
     return {fate: found.get(fate, 0) for fate in Fate}, found.get(None, 0)
 
 
-def _one(database: Database, sql: str, row_id: int) -> int:
-    return int(database.read(sql, (row_id,))[0][0])
+def _one(read: Read, sql: str, row_id: int) -> int:
+    return int(read(sql, (row_id,))[0][0])
