@@ -28,6 +28,7 @@ CANNOT_START: Final = 2
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit status."""
     arguments = _parser().parse_args(argv)
+    os.umask(0o077)  # ledger, originals and bundles are nobody else's business
     try:
         sources = _sources(arguments)
         settings = settings_module.combine(*sources)

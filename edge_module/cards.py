@@ -17,6 +17,8 @@ from edge_module.settings import Settings
 
 _log = logging.getLogger(__name__)
 _FAILED_PAUSE_S: Final = 60.0
+_IDLE_SHARE: Final = 0.005
+"""Of the time, at most this much goes into looking whether a card that has been read has grown."""
 
 
 class Cards:
@@ -40,7 +42,7 @@ class Cards:
         self._clock = clock
         self._wake_courier = wake_courier
         self._stop = stop
-        self._not_before_s: dict[str, float] = {}
+        self._not_before_s: dict[tuple[int, int, int], float] = {}
         self.activity = "waiting for a card"
         self.reading = False
 
@@ -64,18 +66,27 @@ class Cards:
 
     def _look_at(self, root: Path) -> None:
         try:
-            mount = Mount(root)
-            card = mount.identify()
-            if self._ledger.last_complete(card.card_id) == mount.fingerprint():
+            status = root.stat()
+        except OSError:
+            return  # just taken out
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns)  # another card in its place has another
+        try:
+            began_s = self._clock.monotonic_s()
+            if began_s < self._not_before_s.get(key, 0):
                 return
-            if self._clock.monotonic_s() < self._not_before_s.get(card.card_id, 0):
+            mount = Mount(root)
+            if self._ledger.last_complete(mount.identify().card_id) == mount.fingerprint():
+                now_s = self._clock.monotonic_s()
+                self._not_before_s[key] = now_s + (now_s - began_s) / _IDLE_SHARE
                 return
             receipt = self._read(mount)
         except CardError as exc:
             _log.warning("card %s: %s", root.name, exc)
             return
-        if receipt.pending:  # it failed: not again at once, the reason may be on the card for good
-            self._not_before_s[card.card_id] = self._clock.monotonic_s() + _FAILED_PAUSE_S
+        if (
+            receipt.pending and not self._stop.is_set()
+        ):  # it failed: not again at once, the reason may be on the card for good
+            self._not_before_s[key] = self._clock.monotonic_s() + _FAILED_PAUSE_S
             text = f"card {receipt.card_id}: {'; '.join(receipt.blockers)}"
             self._ledger.outbox.put(wire.Alert(code="card_interrupted", text=text, at=self._clock.now()))
         self._wake_courier()
