@@ -32,7 +32,10 @@ def install(cache: Path = CACHE) -> Path:
     """
     wanted = hashlib.sha256((_LOCK / "package-lock.json").read_bytes()).hexdigest()
     program, mark = cache / "node_modules/azurite/dist/src/blob/main.js", cache / "installed"
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise LocalError(f"cannot keep Azurite in {cache}: {exc}; give another folder with --cache") from exc
     with (cache / "lock").open("w") as lock:
         # Two test runs may start at once; the second waits and finds it done.
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -34,7 +34,6 @@ class Module:
     """
 
     module_id: str
-    status: str
     generation_id: str
     keys: list[str]
     desired: twin.Section
@@ -88,6 +87,10 @@ class EdgeStore:
         if module_id not in self._modules:
             raise RefusedError(404, "ModuleNotFound", 404010, f"module {module_id} is not known here")
         return self._modules[module_id]
+
+    def knows(self, module_id: str) -> bool:
+        """Whether the hub has told of a module."""
+        return module_id in self._modules
 
     def put_event(self, module_id: str, body: bytes, system: dict[str, str], application: dict[str, str]) -> None:
         """Queue a message for the hub."""

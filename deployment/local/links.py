@@ -217,7 +217,6 @@ def message_bytes(body: bytes, system: dict[str, str], application: dict[str, st
 def _for_edge_hub(one: Identity) -> dict[str, Any]:
     return {
         "module": one.module_id,
-        "status": one.status,
         "generation_id": one.generation_id,
         "keys": [one.primary_key, one.secondary_key],
         "desired": one.desired,

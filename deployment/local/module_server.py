@@ -90,13 +90,9 @@ class ModuleServer:
             connection.end()
 
     def check_identities(self) -> None:
-        """End the connections of modules that are gone or disabled."""
+        """End the connections of modules that are gone."""
         for module_id, connection in list(self.online.items()):
-            try:
-                enabled = self.store.module(module_id).status == "enabled"
-            except RefusedError:
-                enabled = False
-            if not enabled:
+            if not self.store.knows(module_id):
                 connection.end()
 
     def _break_if_cut(self) -> None:
@@ -176,8 +172,6 @@ class Connection:
             if gateway_id != self._server.gateway_id or packet.user.split("/")[1:3] != [gateway_id, module_id]:
                 raise invalid("client id and user name must name this gateway and a module of it")
             module = self._store.module(module_id)
-            if module.status != "enabled":
-                raise invalid(f"module {module_id} is disabled")
             resource = f"{HUB_NAME}/devices/{gateway_id}/modules/{module_id}"
             expires = sas.check(packet.password, resource, module.key_bytes())
         except RefusedError as exc:

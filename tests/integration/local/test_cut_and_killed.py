@@ -112,7 +112,7 @@ async def test_a_module_that_loses_its_edge_hub_keeps_its_subscriptions(gateway,
         client.on_twin_desired_properties_patch_received = patches.put
         await client.get_twin()
         gateway.cut_module()
-        wait_until(lambda: not client.connected)
+        await asyncio.to_thread(wait_until, lambda: not client.connected)
         gateway.restore_module()
         await asyncio.to_thread(wait_until, lambda: client.connected and gateway.status()["modules_connected"])
         patch = Twin(properties=TwinProperties(desired={"settings": {"a": 1}}))
@@ -129,9 +129,10 @@ async def test_an_edge_hub_that_forgets_its_sessions_says_nothing_until_asked_ag
         patches = asyncio.Queue()
         client.on_twin_desired_properties_patch_received = patches.put
         await client.get_twin()
+        changes = []
+        client.on_connection_state_change = lambda: changes.append(client.connected)
         gateway.drop_sessions()
-        await asyncio.to_thread(wait_until, lambda: not client.connected)
-        await asyncio.to_thread(wait_until, lambda: client.connected and gateway.status()["modules_connected"])
+        await asyncio.to_thread(wait_until, lambda: changes == [False, True])
         patch = Twin(properties=TwinProperties(desired={"settings": {"a": 1}}))
         await asyncio.to_thread(registry.update_module_twin, gateway.gateway_id, "camtrap", patch)
         await send(client, ["still sends"])

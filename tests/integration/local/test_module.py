@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
 
 import pytest
 from azure.iot.device import MethodResponse
+from azure.iot.device.exceptions import ClientError
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 from conftest import message, module_client
 from msrest.exceptions import HttpOperationError
@@ -111,11 +113,13 @@ async def test_reported_properties_keep_azures_limits(gateway):
             {"n": 1 << 60},
             {str(n): "x" * 4096 for n in range(9)},
         ):
-            with pytest.raises(Exception, match=r"40[03]"):
+            with pytest.raises(ClientError) as error:
                 await client.patch_twin_reported_properties(refused)
+            assert re.search("40[03]", str(error.value.__cause__))
         await client.patch_twin_reported_properties({str(n): "x" * 4096 for n in range(7)})
-        with pytest.raises(Exception, match="403"):
+        with pytest.raises(ClientError) as error:
             await client.patch_twin_reported_properties({"7": "x" * 4096, "8": "y"})
+        assert "403" in str(error.value.__cause__)
         assert (await client.get_twin())["reported"]["$version"] == 2
 
 

@@ -117,15 +117,22 @@ def test_a_message_over_the_limit_ends_the_connection_and_is_not_stored(gateway,
     assert gateway.status()["waiting"] == 0
 
 
-async def test_a_disabled_module_is_sent_away(gateway, registry):
-    module = registry.get_module(gateway.gateway_id, "camtrap")
+async def test_a_deleted_module_is_sent_away(gateway, registry):
     async with module_client(gateway) as client:
-        module.status = "disabled"
-        await asyncio.to_thread(
-            registry.protocol.modules.create_or_update_identity, gateway.gateway_id, "camtrap", module, '"*"'
-        )
+        await asyncio.to_thread(registry.delete_module, gateway.gateway_id, "camtrap")
         await asyncio.to_thread(wait_until, lambda: not client.connected)
         assert gateway.status()["modules_connected"] == []
+
+
+async def test_a_disabled_gateway_loses_its_link_and_its_module_goes_on(gateway, registry):
+    key = registry.get_device(gateway.gateway_id).authentication.symmetric_key.primary_key
+    async with module_client(gateway) as client:
+        registry.update_device_with_sas(gateway.gateway_id, "*", key, key, "disabled")
+        await asyncio.to_thread(wait_until, lambda: not gateway.status()["upstream_connected"])
+        await client.send_message_to_output(message("kept"), "o")
+        assert gateway.status()["waiting"] == 1
+        registry.update_device_with_sas(gateway.gateway_id, "*", key, key, "enabled")
+        await asyncio.to_thread(wait_until, lambda: gateway.status()["waiting"] == 0)
 
 
 async def test_a_deleted_gateway_loses_its_link(gateway, registry):

@@ -88,7 +88,9 @@ def test_secrets_are_for_their_owner_only(local_azure, gateway):
     ],
 )
 def test_what_cannot_start_says_why(folder, arguments, says):
-    done = subprocess.run([*COMMAND, *arguments, "--state", str(folder)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [*COMMAND, *arguments, "--state", str(folder)], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -97,7 +99,11 @@ def test_what_cannot_start_says_why(folder, arguments, says):
 def test_a_gateway_that_is_not_registered_is_named(local_azure):
     state = str(local_azure.folder)
     done = subprocess.run(
-        [*COMMAND, "edge-hub", "--state", state, "--gateway", "nobody"], capture_output=True, text=True, timeout=60, check=False
+        [*COMMAND, "edge-hub", "--state", state, "--gateway", "nobody"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 1
     assert "nobody is not registered" in done.stderr
