@@ -10,6 +10,7 @@ same pixels.
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -69,8 +70,7 @@ def draw(shot: Shot) -> Picture:
     Returns:
         RGB, uint8, shape (height_px, width_px, 3).
     """
-    rng = np.random.default_rng(shot.seed)
-    scene = _forest(rng, shot.width_px, shot.height_px)
+    scene = _forest(shot.seed, shot.width_px, shot.height_px).copy()
     if shot.animal is not None:
         _place(scene, figure(shot.animal, shot.seed), shot)
     if shot.leaves:
@@ -98,8 +98,10 @@ def _noise(rng: np.random.Generator, width: int, height: int, cell_px: float) ->
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def _forest(rng: np.random.Generator, width: int, height: int) -> Plane:
+@lru_cache(maxsize=4)  # a camera's pictures show the same forest; 15 MB each
+def _forest(seed: int, width: int, height: int) -> Plane:
     """A slope of undergrowth under trees; far things first."""
+    rng = np.random.default_rng(seed)
     rows = np.linspace(0, 1, height, dtype=np.float32)[:, None]
     light = 0.75 + 0.25 * _noise(rng, width, height, width / 5)
     ground = rows > 0.55 + 0.04 * _noise(rng, width, height, width / 4)
@@ -228,11 +230,12 @@ def _oval(x: float, y: float, a: float, b: float, turn_deg: float = 0) -> npt.ND
     return np.stack([x + u * np.cos(turn) - v * np.sin(turn), y + u * np.sin(turn) + v * np.cos(turn)], 1)
 
 
+@lru_cache(maxsize=16)
 def figure(animal: Animal, seed: int) -> Picture:
     """Draw an animal alone.
 
     Returns:
-        RGBA, uint8, shape (FIGURE_PX, FIGURE_PX, 4).
+        RGBA, uint8, shape (FIGURE_PX, FIGURE_PX, 4); shared, hence read-only.
     """
     rng = np.random.default_rng([seed, 7])
     canvas = _Canvas(rng)
@@ -243,7 +246,9 @@ def figure(animal: Animal, seed: int) -> Picture:
         Animal.PHEASANT: _pheasant,
     }[animal](canvas, rng)
     drawn = canvas.figure()
-    return np.ascontiguousarray(drawn[:, ::-1]) if rng.random() < 0.5 else drawn  # noqa: PLR2004 - left or right
+    drawn = np.ascontiguousarray(drawn[:, ::-1]) if rng.random() < 0.5 else drawn  # noqa: PLR2004 - left or right
+    drawn.setflags(write=False)
+    return drawn
 
 
 _RUST, _DARK, _CREAM, _TAN = (186, 88, 38), (42, 28, 24), (240, 226, 204), (206, 146, 92)
