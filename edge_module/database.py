@@ -131,7 +131,8 @@ class Database:
         self._step = on_step
         self._write_lock = threading.RLock()
         self._reader = threading.local()
-        self._readers: list[sqlite3.Connection] = []
+        self._readers: dict[threading.Thread, sqlite3.Connection] = {}
+        self._readers_lock = threading.Lock()
         self._lock_file = _lock(path) if exclusive else None
         try:
             self._connection = self._connect()
@@ -142,7 +143,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection and give up the lock. No thread may be using them any more."""
-        for reader in self._readers:
+        for reader in self._readers.values():
             reader.close()
         if hasattr(self, "_connection"):
             self._connection.close()
@@ -199,11 +200,19 @@ class Database:
         connection = getattr(self._reader, "connection", None)
         try:
             if connection is None:
-                connection = self._reader.connection = self._connect()
-                self._readers.append(connection)
+                connection = self._reader.connection = self._new_reader()
             yield from connection.execute(sql, parameters)
         except sqlite3.Error as exc:
             raise LedgerError(f"ledger {self._path}: {exc}") from exc
+
+    def _new_reader(self) -> sqlite3.Connection:
+        """Open a connection for this thread, and close those of threads that have ended: every card has new workers."""
+        connection = self._connect()
+        with self._readers_lock:
+            for thread in [thread for thread in self._readers if not thread.is_alive()]:
+                self._readers.pop(thread).close()
+            self._readers[threading.current_thread()] = connection
+        return connection
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
