@@ -22,6 +22,7 @@ import numpy.typing as npt
 from edge_module.errors import PonyaError
 from edge_module.head import Head
 from edge_module.verdict import DayNight
+from models import exam
 from models.metrics import (
     Budget,
     Figure,
@@ -105,18 +106,18 @@ def examined(composed: bool, candidates: Path = BUILD_DIR / "candidates") -> Exa
     for fold in range(FOLDS):
         folder = candidates / f"without_{fold}"
         try:
-            asked = json.loads((folder / f"exam_{kind}.json").read_text())
-            with np.load(folder / f"exam_{kind}.npz") as stored:
-                owner, view, features = stored["owner"], stored["view"], stored["features"].astype(np.float32)
+            paper = json.loads(exam.paper(fold, kind).with_suffix(".json").read_text())
+            features = np.load(exam.answers(fold, kind, folder)).astype(np.float32)
             head = Head.from_json((folder / "head.json").read_bytes())
         except FileNotFoundError as exc:
             raise NotExamined(f"{exc.filename} is absent: run python -m models.train first") from exc
         probabilities, labels = head.probabilities(features), head.labels
         panda = labels.index("red_panda")
-        questions += asked
+        questions += paper["questions"]
+        owner, view = np.array(paper["owner"]), np.array(paper["view"])
         for strategy, views in STRATEGIES.items():
             usable = np.isin(view, views)
-            for i in range(len(asked)):
+            for i in range(len(paper["questions"])):
                 rows = np.flatnonzero(usable & (owner == i))
                 best[strategy].append(probabilities[rows[np.argmax(probabilities[rows, panda])]])
                 invokes[strategy].append(len(rows))

@@ -1,7 +1,7 @@
 """Test frames: composed of pictures a model was not trained on, and real trap frames of cameras it does not know.
 
-`python -m models.exam --fold F --backbone FILE --out STEM` makes the frames of fold F and stores their features:
-numbers from which `models.evaluate` answers every question without looking at a picture again.
+`python -m models.exam --fold F --backbone FILE` makes the frames of fold F and stores their features: numbers from
+which `models.evaluate` answers every question without looking at a picture again.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from edge_module.errors import MediaError
 from edge_module.frame import Frame, decode, to_input
 from edge_module.scorer import views
 from models import pictures
-from models.synthesise import Stock
+from models.synthesise import BUILD_DIR, Stock
 from models.views import FOLDS
 
 _WIDTHS = (0.06, 0.6)
@@ -120,41 +120,62 @@ def real(labelled: list[pictures.Labelled]) -> Iterator[tuple[Question, list[Loo
                 yield question, looks(frames, at)
 
 
-def sit(backbone: Backbone, asked: Iterator[tuple[Question, list[Look]]], stem: Path) -> None:
-    """Run the backbone over all looks and store features (.npz) and questions (.json)."""
-    questions: list[dict[str, Any]] = []
-    owner, names, features = [], [], []
-    for question, seen in asked:
-        for look in seen:
-            owner.append(len(questions))
-            names.append(look.name)
-            features.append(backbone.features(look.picture).astype(np.float16))
-        questions.append(asdict(question))
-    np.savez_compressed(
-        stem.with_suffix(".npz"), owner=np.array(owner), view=np.array(names), features=np.stack(features)
-    )
-    stem.with_suffix(".json").write_text(json.dumps(questions))
+def set_papers(fold: int) -> None:
+    """Make the test frames of a fold: their looks (.npy), and what they are of (.json). Both stay under build/.
+
+    Raises:
+        PicturesAbsent: there are no labelled pictures here.
+    """
+    labelled = [p for p in pictures.read() if p.fold(FOLDS) == fold]
+    for kind, asked in (("composed", composed(labelled, seed=500 + fold)), ("real", real(labelled))):
+        questions: list[dict[str, Any]] = []
+        owner: list[int] = []
+        names: list[str] = []
+        seen: list[npt.NDArray[np.uint8]] = []
+        for question, found in asked:
+            owner += [len(questions)] * len(found)
+            names += [look.name for look in found]
+            seen += [look.picture for look in found]
+            questions.append(asdict(question))
+        np.save(paper(fold, kind).with_suffix(".npy"), np.stack(seen))
+        paper(fold, kind).with_suffix(".json").write_text(
+            json.dumps({"questions": questions, "owner": owner, "view": names})
+        )
+
+
+def paper(fold: int, kind: str) -> Path:
+    """Stem of a fold's test frames; `kind` is composed or real."""
+    return BUILD_DIR / f"exam_{fold}_{kind}"
+
+
+def sit(fold: int, backbone: Path) -> None:
+    """Run a backbone over a fold's test frames and store the features beside it."""
+    network = Backbone.open(backbone)
+    for kind in ("composed", "real"):
+        seen = np.load(paper(fold, kind).with_suffix(".npy"), mmap_mode="r")
+        features = [network.features(np.array(look)).astype(np.float16) for look in tqdm(seen, mininterval=10)]
+        np.save(answers(fold, kind, backbone.parent), np.stack(features))
+
+
+def answers(fold: int, kind: str, folder: Path) -> Path:
+    """Where a candidate's features of a fold's test frames are."""
+    return folder / f"{paper(fold, kind).name}.npy"
 
 
 def main() -> int:
-    """Make the frames of a fold, store their features."""
+    """Make the frames of a fold unless they are there, then run a backbone over them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fold", type=int, required=True)
-    parser.add_argument("--backbone", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="stem to write")
+    parser.add_argument("--backbone", type=Path, help="without it, frames are made and that is all")
     arguments = parser.parse_args()
     try:
-        labelled = [p for p in pictures.read() if p.fold(FOLDS) == arguments.fold]
+        if not paper(arguments.fold, "real").with_suffix(".json").exists():
+            set_papers(arguments.fold)
     except pictures.PicturesAbsent as exc:
         print(exc)  # noqa: T201 - a command line prints
         return 2
-    backbone = Backbone.open(arguments.backbone)
-    sit(
-        backbone,
-        composed(labelled, seed=500 + arguments.fold),
-        arguments.out.with_name(arguments.out.name + "_composed"),
-    )
-    sit(backbone, real(labelled), arguments.out.with_name(arguments.out.name + "_real"))
+    if arguments.backbone:
+        sit(arguments.fold, arguments.backbone)
     return 0
 
 

@@ -123,10 +123,11 @@ def judge_folder(folder: Path, model_dir: Path = model_store.SHIPPED_MODEL_DIR) 
     Returns:
         `frames`, one line each; `verdicts`, by label; `figures`, shares with intervals clustered by burst.
     """
+    found = bursts(folder)
     model = model_store.load(model_dir)
     scorer = Scorer(model)
     lines: list[dict[str, Any]] = []
-    for burst in bursts(folder):
+    for burst in found:
         frames, names, broken = _decoded(burst, folder)
         lines += broken
         for name, frame, scores in zip(names, frames, scorer.score(frames) if frames else [], strict=True):

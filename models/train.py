@@ -27,7 +27,7 @@ from tqdm import tqdm
 from edge_module.backbone import Backbone
 from edge_module.model_store import SHIPPED_MODEL_DIR
 from edge_module.verdict import DayNight, Thresholds
-from models import evaluate, golden, pictures
+from models import evaluate, exam, golden, pictures
 from models.build import ROOT, BuildError, build, published_weights, run
 from models.fit import fit
 from models.synthesise import BUILD_DIR
@@ -129,11 +129,8 @@ def _make(candidate: Candidate, threads: int) -> None:
 
 def _examine(fold: int) -> None:
     folder = BUILD_DIR / "candidates" / f"without_{fold}"
-    if not (folder / "exam_real.json").exists():
-        _module(
-            "models.exam",
-            *("--fold", str(fold), "--backbone", str(folder / "backbone.tflite"), "--out", str(folder / "exam")),
-        )
+    if not exam.answers(fold, "real", folder).exists():
+        _module("models.exam", "--fold", str(fold), "--backbone", str(folder / "backbone.tflite"))
 
 
 def install(folder: Path, shipped: Path = SHIPPED_MODEL_DIR) -> list[str]:
