@@ -113,10 +113,11 @@ def motion(wholes: Sequence[npt.NDArray[np.uint8]]) -> list[Box | None]:
 
 
 def _cells(whole: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    side = whole.shape[0] // _CELL_PX
-    green = whole[..., 1].reshape(side, _CELL_PX, side, _CELL_PX)
-    cells: npt.NDArray[np.float32] = green.mean(axis=(1, 3), dtype=np.float32)
-    return cells
+    """Mean green level of each cell. By slices: numpy's sums over short inner axes take three times as long."""
+    green = whole[..., 1].astype(np.float32)  # sums of 16 small whole numbers: exact
+    rows = np.add.reduce([green[i::_CELL_PX] for i in range(_CELL_PX)])
+    cells: npt.NDArray[np.float32] = np.add.reduce([rows[:, i::_CELL_PX] for i in range(_CELL_PX)])
+    return cells / np.float32(_CELL_PX**2)
 
 
 def _stands_out(change: npt.NDArray[np.float32]) -> Box | None:
@@ -125,8 +126,9 @@ def _stands_out(change: npt.NDArray[np.float32]) -> Box | None:
     if not moved.any():
         return None
     # The strongest 3 x 3 neighbourhood starts the region; single cells are sparkle.
-    padded = np.pad(np.where(moved, change, 0.0), 1)
     side = change.shape[0]
+    padded = np.zeros((side + 2, side + 2), change.dtype)
+    padded[1:-1, 1:-1] = np.where(moved, change, 0)
     strength = sum(padded[y : y + side, x : x + side] for y in range(3) for x in range(3))
     start = np.unravel_index(int(np.argmax(strength)), change.shape)
     return _box_around(_region(moved, (int(start[0]), int(start[1]))), side)
@@ -135,17 +137,17 @@ def _stands_out(change: npt.NDArray[np.float32]) -> Box | None:
 def _region(moved: npt.NDArray[np.bool_], start: tuple[int, int]) -> npt.NDArray[np.intp]:
     """Cells connected to `start`, bridging gaps of one cell: (n, 2) of row and column."""
     side = moved.shape[0]
-    seen = np.zeros_like(moved)
-    seen[start] = True
-    todo = [start]
-    while todo:
-        row, column = todo.pop()
-        for y in range(max(0, row - 2), min(side, row + 3)):
-            for x in range(max(0, column - 2), min(side, column + 3)):
-                if moved[y, x] and not seen[y, x]:
-                    seen[y, x] = True
-                    todo.append((y, x))
-    return np.argwhere(seen)
+    framed = np.zeros((side + 4, side + 4), np.bool_)
+    region = framed[2:-2, 2:-2]
+    region[start] = True
+    size, grown = 0, 1
+    while grown > size:
+        size = grown
+        tall = np.logical_or.reduce([framed[i : i + side] for i in range(5)])
+        region[...] = np.logical_or.reduce([tall[:, i : i + side] for i in range(5)]) & moved
+        region[start] = True
+        grown = int(np.count_nonzero(region))
+    return np.argwhere(region)
 
 
 def _box_around(cells: npt.NDArray[np.intp], side: int) -> Box:

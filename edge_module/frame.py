@@ -65,8 +65,10 @@ class Frame:
     @property
     def night(self) -> bool:
         """Whether the picture has hardly any colour, as under infrared light."""
-        sparse = self.whole[::3, ::3].astype(np.int16)
-        return float((sparse.max(axis=2) - sparse.min(axis=2)).mean()) < _NIGHT_COLOUR_MAX
+        red, green, blue = np.moveaxis(self.whole[::3, ::3], 2, 0)
+        strongest = np.maximum(np.maximum(red, green), blue)
+        weakest = np.minimum(np.minimum(red, green), blue)
+        return float((strongest - weakest).mean()) < _NIGHT_COLOUR_MAX
 
 
 def to_input(image: Image.Image, box: tuple[float, float, float, float] | None = None) -> npt.NDArray[np.uint8]:
