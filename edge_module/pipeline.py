@@ -26,7 +26,7 @@ from edge_module.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-_COMMIT_ROWS: Final = 64
+COMMIT_ROWS: Final = 64
 _COMMIT_S: Final = 1.0
 """A transaction waits for this many rows or seconds, whichever comes first: fsync is dear, and so is work in flight."""
 
@@ -191,7 +191,7 @@ class _Pass:
                 self.growing += 1
             else:
                 self._not_read(finding)
-        if len(self._batch) >= _COMMIT_ROWS or time.monotonic() - self._batch_began >= _COMMIT_S:
+        if len(self._batch) >= COMMIT_ROWS or time.monotonic() - self._batch_began >= _COMMIT_S:
             self._commit()
 
     def _not_read(self, found: NotRead) -> None:
