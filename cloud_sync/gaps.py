@@ -43,15 +43,18 @@ def confirmed(
         expected = sequence + 1
     if len(missing) < MISSING_MAX and expected <= highest:
         missing.append((expected, highest))
+    complete = through
     listed = list(parked)
-    safe = through if len(listed) <= PARKED_MAX else min(through, listed[PARKED_MAX] - 1)
-    return (
-        Confirmed(
-            ledger_id=ledger_id,
-            through=safe,
-            highest=highest,
-            missing=tuple(missing),
-            parked=tuple(listed[:PARKED_MAX]),
-        ),
-        through,
+    if len(listed) > PARKED_MAX:
+        # What lies between two ranges is held, so nothing may be said from the first one that is not listed.
+        unlisted = listed[PARKED_MAX]
+        through = min(through, unlisted - 1)
+        missing = [(first, last) for first, last in missing if first < unlisted]
+    value = Confirmed(
+        ledger_id=ledger_id,
+        through=through,
+        highest=highest,
+        missing=tuple(missing),
+        parked=tuple(listed[:PARKED_MAX]),
     )
+    return value, complete

@@ -27,10 +27,10 @@ from cloud_sync.migrate import require_current
 from cloud_sync.settings import IngestSettings
 from cloud_sync.store import Position, Store
 from cloud_sync.upload_sas import UploadSasAnswers
+from edge_module import wire
 
 log = logging.getLogger(__name__)
 
-SAS_REQUEST_KIND: Final = b"sas_request"
 _EVENTS_AT_ONCE: Final = 100
 _WAIT_S: Final = 1.0
 _PAUSE_S: Final = 1.0
@@ -131,7 +131,7 @@ def delivery_of(event: EventData) -> Delivery:
         message_id=_text(system.get(b"message-id")),
         body=body,
         received_at=datetime.now(UTC),
-        asks_for_upload_sas=(event.properties or {}).get(b"kind") == SAS_REQUEST_KIND,
+        asks_for_upload_sas=(event.properties or {}).get(b"kind") == wire.SAS_REQUEST.kind.encode(),
     )
 
 

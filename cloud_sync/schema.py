@@ -22,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -100,6 +101,8 @@ messages = Table(
     Index("messages_not_recorded", "gateway_id", "ledger_id", "state"),
 )
 
+_PANDA: Final = text("fate = 'panda'")
+
 records = Table(
     "records",
     metadata,
@@ -127,9 +130,14 @@ records = Table(
     Column("camera_make", Text),
     Column("camera_model", Text),
     _id("camera_serial"),
+    # Derived from `deployments`, again whenever one changes; null: of no deployment that is known.
+    Column("deployment_key", String(16)),
     Index("records_media_id", "media_id"),
     Index("records_captured", "camera_serial", "captured_at"),
     Index("records_reading", "gateway_id", "card_id", "reading_id"),
+    Index("records_deployment_fate", "deployment_key", "fate", "captured_at"),
+    Index("records_deployment_time", "deployment_key", "captured_at", "record_key"),
+    Index("records_sightings", "captured_at", postgresql_where=_PANDA, sqlite_where=_PANDA),
 )
 
 media = Table(
@@ -220,4 +228,52 @@ positions = Table(
     Column("partition_id", String(32), primary_key=True),
     Column("offset", String(64), nullable=False),
     Column("sequence_number", BigInteger, nullable=False),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("deployment_key", String(16), primary_key=True),
+    _id("deployment_id", nullable=False),
+    _id("name", nullable=False),
+    Column("latitude_deg", Float, nullable=False),
+    Column("longitude_deg", Float, nullable=False),
+    _instant("starts_at", nullable=False),
+    Column("starts_offset_min", Integer, nullable=False),
+    _instant("ends_at"),
+    Column("ends_offset_min", Integer),
+    _id("camera_id", nullable=False),
+    _id("card_id", nullable=False),
+    _id("gateway_id", nullable=False),
+    Column("details", JSON, nullable=False),
+    _instant("changed_at", nullable=False),
+    Column("changed_by", String(64), nullable=False),
+    Index("deployments_camera", "camera_id", "starts_at"),
+    Index("deployments_card", "card_id", "starts_at"),
+)
+
+deployments_told = Table(
+    "deployments_told",
+    metadata,
+    _id("gateway_id", primary_key=True),
+    Column("told_sha256", LargeBinary(32), nullable=False),
+    _instant("told_at", nullable=False),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("must_change", Boolean, nullable=False),
+    _instant("created_at", nullable=False),
+)
+
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    Column("token_sha256", LargeBinary(32), primary_key=True),
+    Column("name", String(64), nullable=False),
+    _instant("expires_at", nullable=False),
 )

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from cloud_sync import gaps, schema
+from cloud_sync import deployments_store, gaps, schema
 from cloud_sync.database import connect, transaction
 from cloud_sync.records import Origin, Rows, alert_row, digest
 from cloud_sync.schema import MessageState
@@ -169,6 +169,8 @@ class Store:
 
     def _add(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
         """Insert rows by one statement; those whose key is known stay as they are, or raise an alert."""
+        if table is schema.records:
+            rows = deployments_store.assign(connection, rows)
         statement = self._insert(table)
         if table in (schema.receipts, schema.status):
             newer = or_(
