@@ -314,7 +314,7 @@ def _within(captured_at: datetime, deployment: Deployment) -> bool:
 
 
 def for_twin(deployments: Sequence[Deployment]) -> list[dict[str, Any]]:
-    """What a gateway is told as its desired property ``deployments``: the newest `TOLD_MAX`, places to half a degree."""
+    """What a gateway is told, its desired property ``deployments``: the newest `TOLD_MAX`, places to half a degree."""
     newest = sorted(deployments, key=lambda d: (d.starts_at, d.deployment_id))[-TOLD_MAX:]
     told = []
     for deployment in newest:
