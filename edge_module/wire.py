@@ -385,7 +385,7 @@ def receipt_from_json(value: object) -> CardReceipt:
         unconfirmed=r.integer("unconfirmed"),
         originals_owed=r.integer("originals_owed"),
         destroyed_by_wiping=r.integer("destroyed_by_wiping"),
-        blockers=tuple(str(b) for b in r.array("blockers")),
+        blockers=tuple(r.column("blockers", str, None, nulls=False)),
         named=named,
         named_omitted=r.integer("named_omitted"),
         cameras={serial: int(n) for serial, n in r.numbers("cameras").items()},
