@@ -28,6 +28,8 @@ class Originals:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # By first digit: the same bytes may lie on a card twice, and come from two workers at once.
+        self._locks = {digit: threading.Lock() for digit in "0123456789abcdef"}
 
     def sweep(self) -> None:
         """Remove what a power cut left half copied. Only for the process that alone writes here."""
@@ -48,16 +50,16 @@ class Originals:
         """
         target = self.path(record.media_id, record.path)
         note = target.with_suffix(".json")
-        if not target.exists():
-            self._copy(record.media_id, source, target)
-        if not note.exists():
-            with _writing(note):
-                write_durably(note, json.dumps(wire.record_to_json(record), ensure_ascii=False).encode())
+        with self._locks[record.media_id[0]]:
+            if not target.exists():
+                self._copy(record.media_id, source, target)
+            if not note.exists() or _is_of_later_twin(note, record):
+                with _writing(note):
+                    write_durably(note, json.dumps(wire.record_to_json(record), ensure_ascii=False).encode())
 
     @staticmethod
     def _copy(media_id: str, source: BinaryIO, target: Path) -> None:
-        # Two workers may keep the same bytes at once.
-        beside = target.with_name(f".{target.name}.{threading.get_ident()}.part")
+        beside = target.with_name(f".{target.name}.part")
         digest = hashlib.sha256()
         with contextlib.ExitStack() as stack:
             with _writing(target):
@@ -101,6 +103,15 @@ class Originals:
             ledger.restore(record)
             count += 1
         return count
+
+
+def _is_of_later_twin(note: Path, record: Record) -> bool:
+    """Whether a worker that was faster wrote the note of the same bytes further on: the first path has the verdict."""
+    try:
+        written = wire.record_from_json(json.loads(note.read_bytes()))
+    except (OSError, ValueError, WireError):
+        return True
+    return written.reading_id == record.reading_id and written.path > record.path and record.scores is not None
 
 
 @contextlib.contextmanager
