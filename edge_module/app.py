@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from edge_module.settings import Settings
 from edge_module.twin import Twin
 
 _log = logging.getLogger(__name__)
-_STOP_S: Final = 4.0
+_STOP_S: Final = 6.0
 
 
 def model_folder(settings: Settings) -> Path:
@@ -95,9 +96,9 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
     from edge_module.hub import Hub  # noqa: PLC0415
 
     folder, clock, model = Path(settings.data_dir).expanduser(), SystemClock(), load_model(settings)
-    with open_ledger(settings) as (ledger, kept), contextlib.ExitStack() as stack:
+    with open_ledger(settings) as (ledger, kept):
         blobs = Blobs()
-        hub = Hub()
+        hub = Hub(reconnect_s=settings.reconnect_s)
         courier = Courier(
             ledger=ledger, originals=kept, link=hub, store=blobs, clock=clock,
             settings=lambda: twin.settings, reading=lambda: cards.reading,
@@ -117,9 +118,12 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
             courier.credential_changed()
 
         methods = Methods(set_upload_sas=use_credential, status=health.measures)
-        stack.callback(hub.stop, within_s=_STOP_S)
-        hub.start(on_desired=twin.receive, on_method=methods.answer, on_connected=courier.connected)
         threads = [
+            Worker(
+                "hub",
+                lambda: hub.run(on_desired=twin.receive, on_method=methods.answer, on_connected=courier.connected),
+                stop,
+            ),
             Worker("cards", cards.run, stop),
             Worker("courier", lambda: courier.run(stop), stop),
             Worker("twin", lambda: twin.run(stop), stop),
@@ -127,9 +131,11 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
         for thread in threads:
             thread.start()
         _report_status(ledger, health, clock, lambda: twin.settings.status_interval_s, stop)
+        hub.stop()
         courier.wake()
+        deadline_s = time.monotonic() + _STOP_S
         for thread in threads:
-            thread.join(_STOP_S)
+            thread.join(max(0.0, deadline_s - time.monotonic()))
         for thread in threads:
             thread.check()
 

@@ -28,8 +28,6 @@ _log = logging.getLogger(__name__)
 LEASE_S: Final = 120.0
 _MESSAGES_A_STEP: Final = 20
 _BACK_OFF_FIRST_S: Final = 2.0
-_BACK_OFF_LONGEST_S: Final = 600.0
-_ASK_SAS_AGAIN_S: Final = 60.0
 _IDLE_S: Final = 5.0
 
 
@@ -115,6 +113,8 @@ class Courier:
         self._reading = reading
         self._wake = threading.Event()
         self._asked_sas_at: float | None = None
+        self._store_failures = 0
+        self._store_not_before_s = 0.0
         self._random = random.Random()
 
     def wake(self) -> None:
@@ -123,13 +123,14 @@ class Courier:
 
     def credential_changed(self) -> None:
         """A new upload credential has come: pictures may go."""
-        self._asked_sas_at = None
+        self._store_not_before_s = 0.0
         self._ledger.uploads.retry()
         self.wake()
 
     def connected(self) -> None:
         """The link is back: ask for a credential, and send at once what waited for the link."""
         self._asked_sas_at = None
+        self._store_not_before_s = 0.0
         self._ledger.outbox.retry()
         self.wake()
 
@@ -153,34 +154,37 @@ class Courier:
         if not self._link.connected:
             return Step(moved=0, hindered=True)
         self._ledger.outbox.resend([(0, self._ledger.outbox.highest())], older_than_s=self._settings().resend_after_s)
+        messages = self._carry_messages()  # first: a storage that hangs may keep the picture for a minute
         pictures = self._carry_pictures()
-        messages = self._carry_messages()
         return Step(moved=pictures.moved + messages.moved, hindered=pictures.hindered or messages.hindered)
 
     # --- pictures -------------------------------------------------------------------------------------------------
 
     def _carry_pictures(self) -> Step:
+        if self._clock.monotonic_s() < self._store_not_before_s:
+            return Step(moved=0, hindered=False)
         upload = self._ledger.uploads.next(lease_s=LEASE_S)
         if upload is None:
             return Step(moved=0, hindered=False)
-        if not self._store.has_credential:
-            self._ask_for_credential()
-            self._ledger.uploads.later(upload, delay_s=_ASK_SAS_AGAIN_S, reason="no upload credential yet")
-            return Step(moved=0, hindered=True)
         try:
+            if not self._store.has_credential:
+                raise CredentialRefused("no upload credential yet")
             message = self._store_picture(upload)
-        except MediaError as exc:
-            self._ledger.uploads.fail(upload, reason=str(exc))
-        except PermanentDelivery as exc:
+        except (MediaError, PermanentDelivery) as exc:
+            _log.error("picture %s cannot be delivered: %s", upload.media_id, exc)
             self._ledger.uploads.fail(upload, reason=str(exc))
         except TransientDelivery as exc:
             if isinstance(exc, CredentialRefused):
                 self._ask_for_credential()
-            delay_s = self._back_off_s(upload.attempts)
+            # What fails one picture would fail the others: all wait.
+            self._store_failures += 1
+            delay_s = self._back_off_s(self._store_failures)
+            self._store_not_before_s = self._clock.monotonic_s() + delay_s
             _log.info("picture %s later, in %.0f s: %s", upload.media_id, delay_s, exc)
             self._ledger.uploads.later(upload, delay_s=delay_s, reason=str(exc))
             return Step(moved=0, hindered=True)
         else:
+            self._store_failures = 0
             self._ledger.uploads.stored(upload, message)
         return Step(moved=1, hindered=False)
 
@@ -191,7 +195,7 @@ class Courier:
 
     def _ask_for_credential(self) -> None:
         now = self._clock.monotonic_s()
-        if self._asked_sas_at is not None and now - self._asked_sas_at < _ASK_SAS_AGAIN_S:
+        if self._asked_sas_at is not None and now - self._asked_sas_at < self._settings().confirm_interval_s:
             return
         try:
             self._link.send(wire.SAS_REQUEST, message_id=None)
@@ -230,5 +234,5 @@ class Courier:
 
     def _back_off_s(self, attempts: int) -> float:
         """Twice as long each time, with jitter so that gateways do not come back in step."""
-        longest = min(_BACK_OFF_FIRST_S * 2.0 ** min(attempts - 1, 20), _BACK_OFF_LONGEST_S)
+        longest = min(_BACK_OFF_FIRST_S * 2.0 ** min(attempts - 1, 20), self._settings().retry_longest_s)
         return longest * self._random.uniform(0.5, 1.0)

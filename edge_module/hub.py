@@ -2,16 +2,19 @@
 
 How the SDK really behaves, and what follows: a send while disconnected fails at once and is not queued, one in flight
 may hang until the link is back, so each has a limit in time and may arrive twice; after a reconnect the desired
-properties may be delivered again, so handlers are idempotent; the first connect fails for good, so it is repeated here.
+properties may be delivered again, so handlers are idempotent; the first connect fails for good, so it is repeated here;
+a client whose session the edge hub has lost sends and hears nothing, so it is exchanged for a new one.
 """
 
 import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import requests
 from azure.iot.device import Message, MethodRequest, MethodResponse
@@ -27,32 +30,37 @@ OUTPUT: Final = "telemetry"
 """The module's one output: ``FROM /messages/modules/camtrap/outputs/telemetry``."""
 
 _SEND_S: Final = 30.0
-_RECONNECT_S: Final = 10
+_TWIN_S: Final = 15.0
+_SHUT_DOWN_S: Final = 5.0
 _KEEP_ALIVE_S: Final = 30
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
 _SDK_ERRORS = (ClientError, OperationCancelled, OperationTimeout, TimeoutError)
 
+T = TypeVar("T")
 Method = Callable[[str, object], tuple[int, dict[str, Any]]]
 Desired = Callable[[dict[str, Any], bool], None]
 
 
 class Hub:
-    """The link to the edge hub."""
+    """The link to the edge hub. One thread calls `run`; the rest may be called from any."""
 
     _on_desired: Desired
     _on_method: Method
     _on_connected: Callable[[], None]
 
-    def __init__(self) -> None:
+    def __init__(self, *, reconnect_s: int) -> None:
+        """A link that will be tried again so many seconds after it broke."""
+        self._reconnect_s = reconnect_s
         self._connected = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
+        self._deaf = asyncio.Event()
+        self._changes = 0
         self._client: IoTHubModuleClient | None = None
-        self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
 
-    def start(self, *, on_desired: Desired, on_method: Method, on_connected: Callable[[], None]) -> None:
-        """Begin to connect, for as long as it takes.
+    def run(self, *, on_desired: Desired, on_method: Method, on_connected: Callable[[], None]) -> None:
+        """Connect, for as long as it takes, and stay connected until `stop`.
 
         Args:
             on_desired: gets desired properties: all of them and True after each connect, a patch and False otherwise.
@@ -61,13 +69,16 @@ class Hub:
             on_connected: called after each connect.
         """
         self._on_desired, self._on_method, self._on_connected = on_desired, on_method, on_connected
-        self._thread.start()
+        try:
+            self._loop.run_until_complete(self._main())
+        finally:
+            self._connected.clear()
+            self._loop.close()
 
-    def stop(self, *, within_s: float) -> None:
-        """Disconnect and end."""
+    def stop(self) -> None:
+        """Disconnect and end, soon."""
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
             self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(within_s)
 
     @property
     def connected(self) -> bool:
@@ -120,41 +131,15 @@ class Hub:
 
     # --- inside the loop ------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._main())
-        except Exception:  # noqa: BLE001 - top of a thread; logged with its trace
-            _log.exception("the link to the edge hub ended")
-        finally:
-            self._connected.clear()
-            self._loop.close()
-
     async def _main(self) -> None:
-        self._client = await self._connect()
-        if self._client is None:
-            return
-        tasks: set[asyncio.Task[None]] = set()
-
-        def in_background(coroutine: Any) -> None:
-            task = self._loop.create_task(coroutine)
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-
-        client = self._client
-
-        def state_changed() -> None:
-            self._loop.call_soon_threadsafe(lambda: in_background(self._state_changed(client)))
-
-        client.on_twin_desired_properties_patch_received = lambda patch: self._on_desired(patch, False)  # noqa: FBT003
-        client.on_method_request_received = lambda request: in_background(self._answer(client, request))
-        client.on_connection_state_change = state_changed  # type: ignore[assignment]
-        client.on_background_exception = lambda exc: _log.warning("link to the edge hub: %r", exc)
-        await self._state_changed(client)
-        await self._stopping.wait()
-        self._connected.clear()
-        with contextlib.suppress(*_SDK_ERRORS):
-            async with asyncio.timeout(5):
-                await client.shutdown()
+        while client := await self._connect():
+            self._client = client
+            await _first(self._stopping.wait(), self._deaf.wait())
+            self._connected.clear()
+            self._deaf.clear()
+            await _shut_down(client)
+            if self._stopping.is_set():
+                break
         rest = asyncio.all_tasks() - {asyncio.current_task()}  # sends that hang, of other threads that wait for them
         for task in rest:
             task.cancel()
@@ -166,18 +151,15 @@ class Hub:
         while not self._stopping.is_set():
             client = None
             try:
-                client = await asyncio.to_thread(
-                    IoTHubModuleClient.create_from_edge_environment,
-                    keep_alive=_KEEP_ALIVE_S,
-                    connection_retry_interval=_RECONNECT_S,
-                )
                 async with asyncio.timeout(_SEND_S):
+                    client = await _in_thread(self._make_client)
                     await client.connect()
+                    await _in_thread(partial(self._listen, client))
+                await self._state_changed(client)
             except (*_SDK_ERRORS, OSError, ValueError, requests.RequestException) as exc:
                 _log.warning("edge hub not reached (%r), trying again in %.0f s", exc, pause_s)
                 if client is not None:
-                    with contextlib.suppress(*_SDK_ERRORS):
-                        await client.shutdown()
+                    await _shut_down(client)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
                         await self._stopping.wait()
@@ -186,25 +168,87 @@ class Hub:
                 return client
         return None
 
+    def _make_client(self) -> IoTHubModuleClient:
+        return IoTHubModuleClient.create_from_edge_environment(
+            keep_alive=_KEEP_ALIVE_S, connection_retry_interval=self._reconnect_s
+        )
+
+    def _listen(self, client: IoTHubModuleClient) -> None:
+        """Subscribe to everything. Waits for the edge hub, whatever the event loop does meanwhile."""
+
+        def in_loop(coroutine: Callable[[], Coroutine[Any, Any, None]]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(lambda: _keep(self._loop.create_task(coroutine())))
+
+        client.on_twin_desired_properties_patch_received = lambda patch: self._on_desired(patch, False)  # noqa: FBT003
+        client.on_method_request_received = lambda request: in_loop(partial(self._answer, client, request))
+        client.on_connection_state_change = lambda: in_loop(  # type: ignore[assignment]
+            partial(self._state_changed, client)
+        )
+        client.on_background_exception = lambda exc: _log.warning("link to the edge hub: %r", exc)
+
     async def _state_changed(self, client: IoTHubModuleClient) -> None:
+        self._changes += 1
+        change = self._changes
         if not client.connected:
             self._connected.clear()
             return
         try:
-            async with asyncio.timeout(_SEND_S):
+            async with asyncio.timeout(_TWIN_S):
                 twin = await client.get_twin()
         except _SDK_ERRORS as exc:
-            _log.warning("twin not read (%r): waiting for the next connection", exc)
-        else:
-            self._on_desired(twin.get("desired", {}), True)  # noqa: FBT003
+            if change == self._changes and client.connected:
+                # The SDK does not subscribe again after a reconnect: where the hub has lost the session, it is deaf.
+                _log.warning("connected, and the twin cannot be read (%r): beginning anew", exc)
+                self._deaf.set()
+            return
+        # Before anything is sent: what headquarters has confirmed may say that this ledger is an old copy.
+        self._on_desired(twin.get("desired", {}), True)  # noqa: FBT003
         self._connected.set()
         self._on_connected()
 
     async def _answer(self, client: IoTHubModuleClient, request: MethodRequest) -> None:
-        status, payload = await asyncio.to_thread(self._on_method, request.name, request.payload)
+        status, payload = await _in_thread(partial(self._on_method, request.name, request.payload))
         response = MethodResponse.create_from_method_request(request, status, payload)
         try:
             async with asyncio.timeout(_SEND_S):
                 await client.send_method_response(response)
         except _SDK_ERRORS as exc:
             _log.warning("answer to %s not sent: %r", request.name, exc)
+
+
+async def _first(*waits: Coroutine[Any, Any, Any]) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+async def _shut_down(client: IoTHubModuleClient) -> None:
+    with contextlib.suppress(*_SDK_ERRORS):
+        async with asyncio.timeout(_SHUT_DOWN_S):
+            await client.shutdown()
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    """Wait for a blocking call, in a thread that cannot hold up the end of the process as asyncio's own would."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+
+    def work() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as exc:  # noqa: BLE001 - top of a thread; raised again where it is waited for
+            future.set_exception(exc)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await asyncio.wrap_future(future)
+
+
+_tasks: set[asyncio.Task[None]] = set()
+
+
+def _keep(task: asyncio.Task[None]) -> None:
+    """Hold on to a task until it is done: the loop does not."""
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)

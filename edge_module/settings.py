@@ -110,11 +110,19 @@ SCHEMA: Final = (
     ),
     Setting(
         name="confirm_interval_s", kind=float, default=60, least=0, most=3600, unit="s",
-        doc="How long after sending a message that headquarters misses it is sent again.",
+        doc="How long headquarters may take to answer: what it misses is not sent, and nothing asked, again before.",
     ),
     Setting(
         name="resend_after_s", kind=float, default=7200, least=1, most=30 * 86400, unit="s",
         doc="How long after sending an unconfirmed message is sent again.",
+    ),
+    Setting(
+        name="retry_longest_s", kind=float, default=600, least=1, most=86400, unit="s",
+        doc="The longest pause before something that failed is tried again; the first is 2 s, and each twice the last.",
+    ),
+    Setting(
+        name="reconnect_s", kind=int, default=10, least=1, most=600, unit="s", twin=False,
+        doc="How long after the link to the edge hub broke it is tried again.",
     ),
     Setting(
         name="unconfirmed_max_bytes", kind=int, default=4_000_000, least=300_000, most=100_000_000, unit="bytes",
@@ -153,6 +161,8 @@ class Settings:
     poll_s: float
     confirm_interval_s: float
     resend_after_s: float
+    retry_longest_s: float
+    reconnect_s: int
     unconfirmed_max_bytes: int
     status_interval_s: float
     panda_threshold_day: float | None
