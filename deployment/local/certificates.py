@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from deployment.local.errors import LocalError
 from deployment.local.state import write_private
 
 _AUTHORITY_DAYS: Final = 3650
@@ -33,9 +34,15 @@ class Authority:
 
 
 def authority(folder: Path) -> Authority:
-    """Load the authority, or make it the first time."""
+    """Load the authority, or make it the first time.
+
+    Raises:
+        LocalError: one half of it is missing: a new one would be trusted by nobody.
+    """
     file, key_file = folder / "ca.pem", folder / "ca.key"
-    if not (file.exists() and key_file.exists()):
+    if file.exists() != key_file.exists():
+        raise LocalError(f"{folder} holds only one of ca.pem and ca.key: bring the other back from a copy")
+    if not file.exists():
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name("Ponya local authority")
         usage = x509.KeyUsage(

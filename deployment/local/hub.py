@@ -19,6 +19,7 @@ from deployment.local.sas import decoded
 from deployment.local.state import State, listen, secret, write_private
 
 _EXPIRE_S = 3600.0
+_HTTPS_PORT = 443
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,9 @@ class Hub:
         https = listen(ports, "https", options.address, options.https_port)
         amqp = listen(ports, "amqp", options.address, options.amqp_port)
         amqps = listen(ports, "amqps", options.address, options.amqps_port)
-        host = f"{options.name}:{https.getsockname()[1]}"
+        port = https.getsockname()[1]
+        # SDKs of some languages take the host name for the address, port and all.
+        host = options.name if port == _HTTPS_PORT else f"{options.name}:{port}"
         api = RegistryApi(self._registry, self._links, policy_key=decoded(self._policy_key), host_names=[host])
         self._runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=1)
         await self._runner.setup()

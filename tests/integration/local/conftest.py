@@ -1,5 +1,6 @@
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from azure.iot.device import Message
 from azure.iot.device.aio import IoTHubModuleClient
 from azure.iot.hub import IoTHubRegistryManager
 
-from tests.local_azure import EventStream, Gateway, LocalAzure, gateway, local_azure  # noqa: F401 - fixtures
+from tests.local_azure import EventStream, Gateway, LocalAzure, gateway, local_azure, wait_until  # noqa: F401 - fixtures
 
 HERE = Path(__file__).parent
 
@@ -17,10 +18,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent == HERE:
             # azure-iot-device 2.14 makes its TLS contexts with a constant that Python has deprecated.
             item.add_marker(pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLSv1_2 is deprecated:DeprecationWarning"))
-            # paho-mqtt 1.6 leaves a pair of sockets open at each reconnect.
+            # paho-mqtt 1.6 leaves a pair of sockets open at each reconnect, azure-eventhub a stream at each cut.
             item.add_marker(
                 pytest.mark.filterwarnings(
-                    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+                    "ignore:Exception ignored in. <(socket|function _Selector|function Stream):pytest.PytestUnraisableExceptionWarning"
                 )
             )
 
@@ -46,6 +47,21 @@ async def module_client(of: Gateway, **options: object) -> AsyncIterator[IoTHubM
         yield client
     finally:
         await client.shutdown()
+
+
+async def eventually(true: Callable[[], object], timeout_s: float = 20.0) -> None:
+    await asyncio.to_thread(wait_until, true, timeout_s=timeout_s)
+
+
+def heard(client: IoTHubModuleClient) -> list[dict[str, object]]:
+    """Desired patches as they come. The SDK calls handlers in a thread of its own."""
+    patches: list[dict[str, object]] = []
+
+    async def on_patch(patch: dict[str, object]) -> None:
+        patches.append(patch)
+
+    client.on_twin_desired_properties_patch_received = on_patch
+    return patches
 
 
 def message(text: str) -> Message:

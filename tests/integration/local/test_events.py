@@ -12,7 +12,7 @@ from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.exceptions import EventHubError
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 from azure.storage.blob.aio import BlobServiceClient
-from conftest import message, module_client
+from conftest import eventually, message, module_client
 
 from tests.local_azure import wait_until
 
@@ -88,19 +88,21 @@ async def test_two_consumers_share_the_partitions_and_one_takes_over(local_azure
                 on_event=on_event, on_partition_initialize=claimed, on_partition_close=lost, starting_position="-1"
             )
         )
-        return client, task
+        return client, store, task
 
     async with BlobServiceClient.from_connection_string(storage) as blobs:
         await blobs.create_container(checkpoints)
-    first, first_task = start("a")
+    first, first_store, first_task = start("a")
     await eventually(lambda: len(owned["a"]) == 4)
-    second, second_task = start("b")
-    await eventually(lambda: len(owned["a"]) == len(owned["b"]) == 2 and not owned["a"] & owned["b"])
+    second, second_store, second_task = start("b")
+    await eventually(lambda: len(owned["a"]) == len(owned["b"]) == 2 and not owned["a"] & owned["b"], 40)
     await stop(first_task)
     await first.close()
-    await eventually(lambda: len(owned["b"]) == 4)
+    await first_store.close()
+    await eventually(lambda: len(owned["b"]) == 4, 40)
     await stop(second_task)
     await second.close()
+    await second_store.close()
 
 
 async def test_the_stream_is_served_with_tls_too(local_azure):
@@ -170,10 +172,6 @@ async def test_consumers_come_back_after_a_cut(gateway, events, local_azure):
     local_azure.restore("hub")
     [event] = await asyncio.to_thread(events.wait_for, gateway, 1, timeout_s=60)
     assert event.body_as_str() == "while it was cut"
-
-
-async def eventually(true, timeout_s=40):
-    await asyncio.to_thread(wait_until, true, timeout_s=timeout_s)
 
 
 async def stop(task):

@@ -8,10 +8,9 @@ import time
 
 import paho.mqtt.client as mqtt
 import pytest
-from conftest import message, module_client
+from conftest import eventually, message, module_client
 
 from deployment.local import HUB_NAME, sas
-from tests.local_azure import wait_until
 
 
 class Stranger:
@@ -97,7 +96,7 @@ async def test_the_sdk_renews_its_token_and_loses_nothing(gateway, events):
     # The SDK renews 120 s before the end: this one renews at once, and again and again.
     async with module_client(gateway, sastoken_ttl=122) as client:
         client.on_connection_state_change = lambda: changes.append(client.connected)
-        await asyncio.to_thread(wait_until, lambda: changes.count(True) >= 1)
+        await eventually(lambda: changes.count(True) >= 1)
         await asyncio.gather(*(client.send_message_to_output(message(name), "o") for name in names))
     received = await asyncio.to_thread(events.wait_for, gateway, 40)
     assert {event.body_as_str() for event in received} == set(names)
@@ -120,7 +119,7 @@ def test_a_message_over_the_limit_ends_the_connection_and_is_not_stored(gateway,
 async def test_a_deleted_module_is_sent_away(gateway, registry):
     async with module_client(gateway) as client:
         await asyncio.to_thread(registry.delete_module, gateway.gateway_id, "camtrap")
-        await asyncio.to_thread(wait_until, lambda: not client.connected)
+        await eventually(lambda: not client.connected)
         assert gateway.status()["modules_connected"] == []
 
 
@@ -128,16 +127,16 @@ async def test_a_disabled_gateway_loses_its_link_and_its_module_goes_on(gateway,
     key = registry.get_device(gateway.gateway_id).authentication.symmetric_key.primary_key
     async with module_client(gateway) as client:
         registry.update_device_with_sas(gateway.gateway_id, "*", key, key, "disabled")
-        await asyncio.to_thread(wait_until, lambda: not gateway.status()["upstream_connected"])
+        await eventually(lambda: not gateway.status()["upstream_connected"])
         await client.send_message_to_output(message("kept"), "o")
         assert gateway.status()["waiting"] == 1
         registry.update_device_with_sas(gateway.gateway_id, "*", key, key, "enabled")
-        await asyncio.to_thread(wait_until, lambda: gateway.status()["waiting"] == 0)
+        await eventually(lambda: gateway.status()["waiting"] == 0)
 
 
 async def test_a_deleted_gateway_loses_its_link(gateway, registry):
     registry.delete_device(gateway.gateway_id)
-    await asyncio.to_thread(wait_until, lambda: not gateway.status()["upstream_connected"])
+    await eventually(lambda: not gateway.status()["upstream_connected"])
 
 
 def test_new_keys_for_a_module_reach_the_edge_hub(gateway, stranger, registry, key):
