@@ -218,7 +218,8 @@ class Database:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA cache_size=-2000")
+        # KiB, of each thread's connection: what a large card adds to the memory of a small one (python -m tests.bench).
+        connection.execute("PRAGMA cache_size=-1000")
         return connection
 
     def _check_and_create(self) -> None:

@@ -262,8 +262,9 @@ class Ledger:
         after = b""
         while page := self._database.read(
             """SELECT f.path, f.size_bytes, f.fate, f.media_id, f.reason,
-                      (SELECT body FROM record r WHERE r.card_id = ?1 AND r.path = f.path
-                       AND r.media_id = f.media_id ORDER BY id LIMIT 1)
+                      iif(f.fate = 'ignored', NULL,  -- its row says all that its record does
+                          (SELECT body FROM record r WHERE r.card_id = ?1 AND r.path = f.path
+                           AND r.media_id = f.media_id ORDER BY id LIMIT 1))
                FROM file f WHERE f.reading = ?2 AND f.path > ?3 AND f.fate IS NOT NULL ORDER BY f.path LIMIT 500""",
             (reading.card_id, reading.row_id, after),
         ):

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Final
 
 from edge_module.burst import Shot, events
@@ -30,6 +31,7 @@ COMMIT_ROWS: Final = 64
 _COMMIT_S: Final = 1.0
 """A transaction waits for this many rows or seconds, whichever comes first: fsync is dear, and so is work in flight."""
 
+_REPORT_RECORDS: Final = 500
 _AHEAD_PER_WORKER: Final = 2
 _LOOK_AGAIN_S: Final = 0.25
 
@@ -73,8 +75,9 @@ class Pipeline:
         try:
             self._ledger.list_files(reading, mount.files())
             on_listed(reading)
-            for record in self._ledger.settled(reading):
-                report([record])
+            settled = self._ledger.settled(reading)
+            while records := list(islice(settled, _REPORT_RECORDS)):
+                report(records)
             why = self._settle_all(mount, reading, report)
         except CardError as exc:
             _log.warning("reading %s interrupted: %s", reading.reading_id, exc)
