@@ -1,4 +1,4 @@
-"""The benchmark runs and writes every figure. What they are is never asserted: a test must not depend on its machine."""
+"""The benchmark runs and writes every figure. Their values are not asserted: a test must not depend on its machine."""
 
 import json
 import subprocess
