@@ -103,7 +103,10 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
             ledger=ledger, originals=kept, link=hub, store=blobs, clock=clock,
             settings=lambda: twin.settings, reading=lambda: cards.reading,
         )  # fmt: skip
-        twin = Twin(folder=folder, local=local, confirm=courier.confirm, report=hub.report)
+        twin = Twin(
+            folder=folder, local=local, check=lambda wanted: wanted.thresholds(model.head.thresholds),
+            confirm=courier.confirm, report=hub.report,
+        )  # fmt: skip
         cards = Cards(
             folder=Path(settings.cards_dir), ledger=ledger, clock=clock, stop=stop, settings=lambda: twin.settings,
             pipeline=lambda current: Pipeline(

@@ -31,6 +31,7 @@ class Twin:
     Args:
         folder: where the last good settings are kept.
         local: the sources of settings under the twin's, as `settings.combine` takes them.
+        check: refuses settings that cannot be used for a reason beyond themselves; raises `ConfigError`.
         confirm: gets headquarters' confirmations.
         report: sets reported properties; may raise `TransientDelivery`.
     """
@@ -40,11 +41,13 @@ class Twin:
         *,
         folder: Path,
         local: tuple[tuple[str, Mapping[str, Any]], ...],
+        check: Callable[[Settings], object],
         confirm: Callable[[wire.Confirmed], None],
         report: Callable[[dict[str, Any]], None],
     ) -> None:
         self._path = folder / "twin.json"
         self._local = local
+        self._check = check
         self._confirm = confirm
         self._report = report
         self._queue: queue.SimpleQueue[tuple[dict[str, Any], bool]] = queue.SimpleQueue()
@@ -103,7 +106,9 @@ class Twin:
         ]
         if faults:
             raise ConfigError(faults)
-        return settings_module.combine(*self._local, (_SOURCE, wanted))
+        settings = settings_module.combine(*self._local, (_SOURCE, wanted))
+        self._check(settings)
+        return settings
 
     def _last_good(self) -> dict[str, Any]:
         try:
@@ -119,16 +124,21 @@ class Twin:
     def _tell(self, names: list[str], version: object, status: int, description: str) -> None:
         known = {setting.name for setting in settings_module.SCHEMA}
         answers = {
-            name: {"value": getattr(self.settings, name), "ac": status, "av": version, "ad": description[:500]}
+            name: {"value": getattr(self.settings, name), "ac": status, "av": version, "ad": _cut(description, 500)}
             for name in names
             if name in known
         }
         properties: dict[str, Any] = {"settings": answers}
         if status == _REFUSED:
-            properties["settings_fault"] = {"av": version, "ad": description[:4000]}
+            properties["settings_fault"] = {"ac": status, "av": version, "ad": _cut(description, 4000)}
         else:
             properties["settings_fault"] = None
         try:
             self._report(properties)
         except TransientDelivery as exc:
             _log.info("not reported, the twin comes again on the next connection: %s", exc)
+
+
+def _cut(text: str, bytes_max: int) -> str:
+    """As much of a text as fits: the twin allows 4 KB a string, and people write in every alphabet."""
+    return text.encode("utf-8", "replace")[:bytes_max].decode("utf-8", "ignore")

@@ -1,0 +1,216 @@
+"""The system of a torture run: the local Azure, headquarters' two ingest processes, and one gateway."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from cloud_sync.records import container_of
+from tests.local_azure import Gateway, LocalAzure
+from tests.torture.faults import Deed
+from tests.torture.judge import owed
+
+ROOT: Final = Path(__file__).parents[2]
+GATEWAY_ID: Final = "tortured"
+_HOPS: Final = {
+    "module": GATEWAY_ID, "upstream": GATEWAY_ID,
+    "links": "hub", "registry": "hub", "events": "hub",
+    "storage": "blob-proxy",
+}  # fmt: skip
+_AZURES: Final = {"hub": "hub", "edge-hub": GATEWAY_ID}
+_END_S: Final = 15.0
+
+# Short, so that a round is: where nature takes hours, a round takes seconds.
+_GATEWAY_SETTINGS: Final = {
+    "PONYA_POLL_S": "0.3",
+    "PONYA_SETTLE_S": "0.2",
+    "PONYA_CONFIRM_INTERVAL_S": "2",
+    "PONYA_RESEND_AFTER_S": "6",
+    "PONYA_STATUS_INTERVAL_S": "3",
+    "PONYA_RETRY_LONGEST_S": "4",
+    "PONYA_RECONNECT_S": "1",
+    "PONYA_LOG_LEVEL": "info",
+}
+_HQ_SETTINGS: Final = {
+    "CONFIRM_INTERVAL_S": "0.5",
+    "BALANCE_INTERVAL_S": "0.5",
+}
+
+
+class Process:
+    """A process of the system's that is not part of the local Azure."""
+
+    def __init__(self, name: str, arguments: list[str], env: dict[str, str], log: Path) -> None:
+        self.name = name
+        self._command = [sys.executable, "-m", *arguments]
+        self._env = {**os.environ, **env}
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, unless it runs."""
+        if self._process is None:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    self._command, cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self._end(signal.SIGKILL)
+
+    def end(self) -> int | None:
+        """End it in order. Returns its exit status; None if it did not run."""
+        return self._end(signal.SIGTERM)
+
+    def ended_by_itself(self) -> int | None:
+        """The exit status of one that should be running."""
+        return self._process.poll() if self._process else None
+
+    def _end(self, with_signal: signal.Signals) -> int | None:
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(with_signal)
+        try:
+            return process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"{self.name} did not end within {_END_S:.0f} s of {with_signal.name}") from None
+
+
+class World:
+    """All of it. `folder` should be short: it holds unix sockets."""
+
+    def __init__(self, azure: LocalAzure, edge: Gateway, folder: Path, hq_env: dict[str, str]) -> None:
+        self._azure = azure
+        self._edge = edge
+        self._folder = folder
+        self.cards = folder / "cards"
+        self.database = folder / "hq.db"
+        self.storage_connection_string = azure.service_env["STORAGE_CONNECTION_STRING"]
+        self.container = container_of(GATEWAY_ID)
+        self._lives = 0
+        self._processes = {
+            name: Process(name, ["cloud_sync", "ingest"], hq_env, folder / f"{name}.log")
+            for name in ("ingest-1", "ingest-2", "thief")
+        }
+        self.begin_gateway_anew()
+
+    @classmethod
+    @contextlib.contextmanager
+    def started(cls, folder: Path) -> Iterator["World"]:
+        """Start everything but the third consumer; all is ended at the end. Logs stay in `folder`."""
+        (folder / "cards").mkdir(parents=True)
+        with LocalAzure.started(folder / "azure") as azure:
+            hq_env = _hq_env(azure, folder / "hq.db")
+            for arguments in (("migrate",), ("gateway", "add", GATEWAY_ID)):
+                subprocess.run(
+                    [sys.executable, "-m", "cloud_sync", *arguments],
+                    cwd=ROOT, env={**os.environ, **hq_env}, check=True, capture_output=True, timeout=60,
+                )  # fmt: skip
+            edge = azure.add_gateway(GATEWAY_ID, register=False)
+            world = cls(azure, edge, folder, hq_env)
+            try:
+                world.heal()
+                yield world
+            finally:
+                for process in world._processes.values():
+                    process.kill()
+
+    @property
+    def data(self) -> Path:
+        """The gateway's folder: ledger and originals."""
+        return self._folder / f"data-{self._lives}"
+
+    def begin_gateway_anew(self) -> None:
+        """Exchange the gateway for a new one with the same identity, as after its disk died."""
+        if self._lives:
+            assert self._processes["gateway"].end() in (0, None)
+            shutil.rmtree(self.data)
+        self._lives += 1
+        env = {
+            **self._edge.module_env,
+            **_GATEWAY_SETTINGS,
+            "PONYA_DATA_DIR": str(self.data),
+            "PONYA_CARDS_DIR": str(self.cards),
+        }
+        self._processes["gateway"] = Process("gateway", ["edge_module", "run"], env, self._folder / "gateway.log")
+
+    def restart_gateway(self) -> None:
+        """End the gateway in order and start it again."""
+        status = self._processes["gateway"].end()
+        assert status in (0, None), f"the gateway ended with status {status} when asked to stop"
+        self._processes["gateway"].start()
+
+    def strike(self, deed: Deed) -> None:
+        """Do it. Where what is to be hit has been killed by another deed, nothing happens."""
+        match deed.kind, deed.target:
+            case "hop", hop:
+                with contextlib.suppress(urllib.error.URLError, OSError):
+                    self._azure.fault(_HOPS[hop], hop, **deed.fault)
+            case "drop", _:
+                with contextlib.suppress(urllib.error.URLError, OSError):
+                    self._edge.drop_sessions()
+            case "steal", name:
+                self._processes[name].start()
+            case "kill", name if name in _AZURES:
+                self._azure.kill(_AZURES[name])
+            case "end", name if name in _AZURES:
+                self._azure.end(_AZURES[name])
+            case "kill", name:
+                self._processes[name].kill()
+            case "end", name:
+                status = self._processes[name].end()
+                assert status in (0, None), f"{name} ended with status {status} when asked to stop"
+
+    def put_right(self, deed: Deed) -> None:
+        """Take it back."""
+        match deed.kind, deed.target:
+            case "hop", hop:
+                with contextlib.suppress(urllib.error.URLError, OSError):
+                    self._azure.fault(_HOPS[hop], hop)
+            case "drop", _:
+                pass
+            case "steal", name:
+                self._processes[name].kill()
+            case _, name if name in _AZURES:
+                self._azure.restart(_AZURES[name])
+            case _, name:
+                self._processes[name].start()
+
+    def heal(self) -> None:
+        """Everything runs and every hop is whole."""
+        for process in set(_HOPS.values()):
+            self._azure.restore(process)
+        for name, process in self._processes.items():
+            if name != "thief":
+                process.start()
+
+    def owed(self) -> str:
+        """What the gateway still owes, for people."""
+        return owed(self.data)
+
+    def faults_of_ours(self) -> list[str]:
+        """Processes that have ended though nobody asked them to."""
+        return [
+            f"{name} ended by itself with status {status}"
+            for name, process in self._processes.items()
+            if (status := process.ended_by_itself()) is not None
+        ]
+
+
+def _hq_env(azure: LocalAzure, database: Path) -> dict[str, str]:
+    own: dict[str, Any] = {**_HQ_SETTINGS, "DATABASE_URL": f"sqlite:///{database}"}
+    return {
+        **azure.service_env,
+        **{f"{prefix}{name}": value for name, value in own.items() for prefix in ("PONYA_", "PONYA_HQ_")},
+    }
