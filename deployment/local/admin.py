@@ -33,7 +33,8 @@ def application(
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if not hmac.compare_digest(request.headers.get("Authorization", ""), f"Bearer {token}"):
+            given = request.headers.get("Authorization", "").encode(errors="replace")
+            if not hmac.compare_digest(given, f"Bearer {token}".encode()):
                 raise unauthorized("wants 'Authorization: Bearer' with the token in admin.token")
             return await handler(request)
         except RefusedError as exc:

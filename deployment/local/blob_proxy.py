@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from deployment.local.state import State, listen, write_private
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+_log = logging.getLogger(__name__)
 
 _CODES: Final = {
     403: "AuthorizationFailure",
@@ -57,7 +60,12 @@ class BlobProxy:
 
     async def start(self) -> dict[str, Any]:
         """Listen."""
-        self._session = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None))
+        # Azurite may have been killed and started again: no connection to it is kept.
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None),
+            connector=aiohttp.TCPConnector(force_close=True, limit=0),
+        )
         app = web.Application(client_max_size=0)
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, auto_decompress=False)
@@ -97,7 +105,11 @@ class BlobProxy:
             return web.Response(
                 status=fault.status, text=text, content_type="application/xml", headers={"x-ms-error-code": code}
             )
-        return await self._forward(request, fault)
+        try:
+            return await self._forward(request, fault)
+        except (aiohttp.ClientError, ConnectionError) as exc:
+            _log.info("%s %s broken off: %r", request.method, request.path, exc)
+            return _broken_off(request)
 
     async def _forward(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         parts = urlsplit(request.raw_path)

@@ -230,7 +230,8 @@ class Connection:
         topic, _, query = packet.topic.partition("?")
         request_id = _fields(query).get("$rid", "")
         if packet.topic.startswith(own):
-            self._take_event(_fields(packet.topic.removeprefix(own).partition("?")[0]), packet.body)
+            # Node's SDK ends the topic with a slash; one inside a property is percent-encoded.
+            self._take_event(_fields(packet.topic.removeprefix(own).removesuffix("/")), packet.body)
         elif topic == "$iothub/twin/GET/":
             self._answer(request_id, self._read_twin)
         elif topic == "$iothub/twin/PATCH/properties/reported/":

@@ -45,13 +45,16 @@ def check(given: str, resource: str, keys: Iterable[bytes]) -> int:
     Raises:
         RefusedError: 401, saying why (never with the token itself).
     """
-    if not given.startswith(_PREFIX):
+    if not (given.isascii() and given.startswith(_PREFIX)):
         raise unauthorized("no shared access signature")
     fields = dict(pair.partition("=")[::2] for pair in given.removeprefix(_PREFIX).split("&"))
     scope, signed, expires = fields.get("sr", ""), unquote(fields.get("sig", "")), fields.get("se", "")
     if not (scope and signed and expires.isascii() and expires.isdigit()):
         raise unauthorized("the shared access signature lacks sr, sig or se")
-    if not any(hmac.compare_digest(signature(key, f"{scope}\n{expires}".encode()), signed) for key in keys):
+    signed_bytes = signed.encode(errors="replace")
+    if not any(
+        hmac.compare_digest(signature(key, f"{scope}\n{expires}".encode()).encode(), signed_bytes) for key in keys
+    ):
         raise unauthorized("the signature is not by a key of this identity")
     if not _contains(unquote(scope), resource):
         raise unauthorized(f"the shared access signature is for another resource than {resource}")

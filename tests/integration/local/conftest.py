@@ -11,6 +11,7 @@ from azure.iot.hub import IoTHubRegistryManager
 from tests.local_azure import EventStream, Gateway, LocalAzure, gateway, local_azure, wait_until  # noqa: F401 - fixtures
 
 HERE = Path(__file__).parent
+LEFT_OPEN = "<(socket|function _Selector|function Stream):pytest.PytestUnraisableExceptionWarning"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,11 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # azure-iot-device 2.14 makes its TLS contexts with a constant that Python has deprecated.
             item.add_marker(pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLSv1_2 is deprecated:DeprecationWarning"))
             # paho-mqtt 1.6 leaves a pair of sockets open at each reconnect, azure-eventhub a stream at each cut.
-            item.add_marker(
-                pytest.mark.filterwarnings(
-                    "ignore:Exception ignored in. <(socket|function _Selector|function Stream):pytest.PytestUnraisableExceptionWarning"
-                )
-            )
+            item.add_marker(pytest.mark.filterwarnings(f"ignore:Exception ignored in. {LEFT_OPEN}"))
 
 
 @pytest.fixture(scope="session")

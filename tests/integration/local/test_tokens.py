@@ -108,6 +108,14 @@ def test_publishing_where_one_may_not_ends_the_connection(gateway, stranger, key
     assert stranger.ended.wait(10)
 
 
+def test_a_topic_that_ends_with_a_slash_as_nodes_sdk_writes_it(gateway, stranger, key, events):
+    stranger.connect(sas.token(resource(gateway), key, lifetime_s=60))
+    topic = f"devices/{gateway.gateway_id}/modules/camtrap/messages/events/%24.mid=1&kind=a%2Fb/"
+    stranger.client.publish(topic, b"{}", qos=1)
+    [event] = events.wait_for(gateway, 1)
+    assert event.properties[b"kind"] == b"a/b"
+
+
 def test_a_message_over_the_limit_ends_the_connection_and_is_not_stored(gateway, stranger, key):
     stranger.connect(sas.token(resource(gateway), key, lifetime_s=60))
     topic = f"devices/{gateway.gateway_id}/modules/camtrap/messages/events/"
