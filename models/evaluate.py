@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from edge_module.errors import PonyaError
 from edge_module.head import Head
+from edge_module.model_store import SHIPPED_MODEL_DIR
 from edge_module.verdict import DayNight
 from models import exam
 from models.metrics import (
@@ -91,26 +92,35 @@ class Examined:
         )
 
 
-@cache
-def examined(composed: bool, candidates: Path = BUILD_DIR / "candidates") -> Examined:
-    """Load the stored answers of all folds.
+def folds_examined(build_dir: Path = BUILD_DIR) -> list[int]:
+    """The folds about which a model that never saw them has been asked.
 
     Raises:
-        NotExamined: they are not there.
+        NotExamined: there is none.
+    """
+    found = [f for f in range(FOLDS) if exam.answers(f, "real", build_dir / "candidates" / f"without_{f}").exists()]
+    if not found:
+        raise NotExamined(f"{build_dir / 'candidates'}: no fold has been examined; run python -m models.train first")
+    return found
+
+
+@cache
+def examined(composed: bool, build_dir: Path = BUILD_DIR) -> Examined:
+    """Load the stored answers of all folds that have been examined.
+
+    Raises:
+        NotExamined: none has.
     """
     kind = "composed" if composed else "real"
     questions: list[dict[str, Any]] = []
     best: dict[str, list[npt.NDArray[np.float32]]] = {strategy: [] for strategy in STRATEGIES}
     invokes: dict[str, list[int]] = {strategy: [] for strategy in STRATEGIES}
     labels: tuple[str, ...] = ()
-    for fold in range(FOLDS):
-        folder = candidates / f"without_{fold}"
-        try:
-            paper = json.loads(exam.paper(fold, kind).with_suffix(".json").read_text())
-            features = np.load(exam.answers(fold, kind, folder)).astype(np.float32)
-            head = Head.from_json((folder / "head.json").read_bytes())
-        except FileNotFoundError as exc:
-            raise NotExamined(f"{exc.filename} is absent: run python -m models.train first") from exc
+    for fold in folds_examined(build_dir):
+        folder = build_dir / "candidates" / f"without_{fold}"
+        paper = json.loads(exam.paper(fold, kind, build_dir).with_suffix(".json").read_text())
+        features = np.load(exam.answers(fold, kind, folder)).astype(np.float32)
+        head = Head.from_json((folder / "head.json").read_bytes())
         probabilities, labels = head.probabilities(features), head.labels
         panda = labels.index("red_panda")
         questions += paper["questions"]
@@ -129,9 +139,9 @@ def examined(composed: bool, candidates: Path = BUILD_DIR / "candidates") -> Exa
     )
 
 
-def thresholds_to_ship() -> DayNight:
+def thresholds_to_ship(build_dir: Path = BUILD_DIR) -> DayNight:
     """Thresholds for the bar's first operating point, chosen on all composed test frames."""
-    return choose(examined(composed=True).frames(), BAR)
+    return choose(examined(composed=True, build_dir=build_dir).frames(), BAR)
 
 
 def _half(source: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
@@ -164,18 +174,19 @@ def _bar(answers: Examined, strategy: str, budget: Budget) -> dict[str, Figure]:
     return found
 
 
-def figures() -> dict[str, Any]:
+def figures(build_dir: Path = BUILD_DIR) -> dict[str, Any]:
     """Every figure of the report, as plain values."""
-    answers, trap = examined(composed=True), examined(composed=False)
+    answers, trap = (examined(composed=composed, build_dir=build_dir) for composed in (True, False))
     frames = answers.frames()
     on = _cross(frames, BAR, passed)
     positive = frames.label == "red_panda"
     width, visible = (answers.column(name).astype(np.float64) for name in ("animal_width", "visible"))
-    shipped = thresholds_to_ship()
+    shipped = thresholds_to_ship(build_dir)
     real = trap.frames()
     real_on = passed(real, shipped)
     precision = on & ((width >= BAR_WIDTHS[0]) | ~positive)
     return {
+        "folds_examined": folds_examined(build_dir),
         "thresholds": asdict(shipped),
         "bar": {name: asdict(f) for name, f in _bar(answers, SHIPPED, BAR).items()},
         "strict": {name: asdict(f) for name, f in _bar(answers, SHIPPED, STRICT).items()},
@@ -257,10 +268,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print figures for machines")
     parser.add_argument("--folder", type=Path, help="labelled pictures of your own")
+    parser.add_argument("--build", type=Path, default=BUILD_DIR, help="where models.train left its work")
+    parser.add_argument("--out", type=Path, default=SHIPPED_MODEL_DIR, help="the model's folder to write the page into")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        found = folders.judge_folder(arguments.folder) if arguments.folder else figures()
+        found = folders.judge_folder(arguments.folder) if arguments.folder else figures(arguments.build)
     except PonyaError as exc:
         logger.error("%s", exc)  # noqa: TRY400 - the reason is in the words, not in a traceback
         return 2
@@ -269,7 +282,7 @@ def main() -> int:
     elif arguments.folder:
         print(folders.as_text(found))  # noqa: T201
     else:
-        report.write(found)
+        report.write(found, examined(composed=True, build_dir=arguments.build), arguments.out)
     return 0
 
 

@@ -26,7 +26,7 @@ from models.views import FOLDS
 
 _WIDTHS = (0.06, 0.6)
 _FRAMES = 3
-_BURSTS = {"red_panda": 420, "other_animal": 420, "blank": 160}
+_BURSTS = {"red_panda": 300, "other_animal": 320, "blank": 140}
 
 TILES = tuple((x / 4, y / 3, (x + 2) / 4, (y + 2) / 3) for y in (0, 1) for x in (0, 1, 2))
 """Six overlapping parts of a frame, each half as wide and two thirds as high: left, top, right, bottom in shares."""
@@ -75,7 +75,7 @@ def looks(frames: Sequence[Frame], at: int) -> list[Look]:
 
 
 def composed(labelled: list[pictures.Labelled], seed: int) -> Iterator[tuple[Question, list[Look]]]:
-    """One frame of each of a thousand bursts; animals that are not red pandas are birds and mammals."""
+    """One frame of each of many bursts; animals that are not red pandas are birds and mammals."""
     rng = np.random.default_rng(seed)
     stock = Stock.of([p for p in labelled if p.trap or p.warm_blooded])
     for label, count in _BURSTS.items():
@@ -143,9 +143,9 @@ def set_papers(fold: int) -> None:
         )
 
 
-def paper(fold: int, kind: str) -> Path:
+def paper(fold: int, kind: str, build_dir: Path = BUILD_DIR) -> Path:
     """Stem of a fold's test frames; `kind` is composed or real."""
-    return BUILD_DIR / f"exam_{fold}_{kind}"
+    return build_dir / f"exam_{fold}_{kind}"
 
 
 def sit(fold: int, backbone: Path) -> None:

@@ -8,9 +8,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 
-from edge_module.model_store import SHIPPED_MODEL_DIR
-from models.evaluate import BAR, STRICT, examined
+from models.evaluate import BAR, STRICT, Examined
 from models.golden import write_sums
+from models.metrics import Frames
 
 mpl.use("Agg")
 # The same figures give the same file, byte for byte.
@@ -30,11 +30,11 @@ Intervals are 95 %, by bootstrap over sources, not frames.
 """
 
 
-def write(found: Mapping[str, Any], folder: Path = SHIPPED_MODEL_DIR) -> None:
+def write(found: Mapping[str, Any], answers: Examined, folder: Path) -> None:
     """Write EVALUATION.md and plots into the model's folder, and its SHA256SUMS anew."""
     plots = folder / "evaluation"
     plots.mkdir(exist_ok=True)
-    _curves(plots / "curves.svg")
+    _curves(answers.frames(), plots / "curves.svg")
     _bars(found["by_width"], "animal's width / frame's width", plots / "width.svg")
     _bars(found["by_visible"], "share of the animal that can be seen", plots / "visible.svg")
     (folder / "EVALUATION.md").write_text(_INTRODUCTION + "\n".join(_sections(found)) + "\n")
@@ -104,9 +104,8 @@ def _text(figure: Mapping[str, float]) -> str:
     return f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]"
 
 
-def _curves(path: Path) -> None:
+def _curves(frames: Frames, path: Path) -> None:
     """Recall of red pandas against the share of other frames passed on, as the threshold moves."""
-    frames = examined(composed=True).frames()
     figure, axes = plt.subplots(layout="constrained")
     for light, night, style in (("day", False, "-"), ("night", True, "--")):
         part = frames.where(frames.night == night)
