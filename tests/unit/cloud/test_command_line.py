@@ -1,0 +1,112 @@
+"""`python -m cloud_sync`: what is missing or wrong is said in one line each, and nothing is started."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloud_sync.settings import HELP, IngestSettings
+from edge_module.errors import ConfigError
+from tests.cloud_messages import NOW, arrival, records
+
+ROOT = Path(__file__).parents[3]
+GOOD = {
+    "PONYA_DATABASE_URL": "sqlite:///x.db",
+    "IOTHUB_CONNECTION_STRING": "HostName=h;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0a2V5",
+    "EVENTHUB_CONNECTION_STRING": "Endpoint=sb://h/;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0a2V5;EntityPath=e",
+    "STORAGE_CONNECTION_STRING": "AccountName=a;AccountKey=c2VjcmV0a2V5;BlobEndpoint=http://127.0.0.1:1/a",
+}
+
+
+def run(*arguments, env=None, status=0):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PONYA", "IOTHUB", "EVENTHUB", "STORAGE"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "cloud_sync", *arguments],
+        cwd=ROOT,
+        env=clean | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_help_names_every_command_and_every_setting():
+    said = run("--help").stdout
+    for word in ("migrate", "ingest", "gateway", "export", "bundle"):
+        assert word in said
+    for name in GOOD:
+        assert name in said
+
+
+def test_what_is_missing_is_said_in_one_line_each():
+    lines = run("ingest", status=2).stderr.splitlines()
+    assert [line.split()[1] for line in lines] == [f"{name}:" for name in GOOD]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PONYA_CONFIRM_INTERVAL_S", "soon", "must be a number from"),
+        ("PONYA_CONFIRM_INTERVAL_S", "nan", "must be a number from"),
+        ("PONYA_CONFIRM_INTERVAL_S", "-1", "must be a number from"),
+        ("PONYA_UPLOAD_SAS_DAYS", "8", "must be a number from 0.01 to 7"),
+        ("IOTHUB_CONNECTION_STRING", "HostName=h;SharedAccessKey=c2VjcmV0a2V5", "lacks SharedAccessKeyName"),
+        (
+            "EVENTHUB_CONNECTION_STRING",
+            "Endpoint=sb://h/;SharedAccessKey=c2VjcmV0a2V5",
+            "lacks SharedAccessKeyName, EntityPath",
+        ),
+        ("STORAGE_CONNECTION_STRING", "c2VjcmV0a2V5", "lacks AccountName"),
+        ("STORAGE_ACCOUNT_URL", "http://plain.example", "must begin with https://"),
+    ],
+)
+def test_what_is_wrong_is_said_without_repeating_a_secret(name, value, says):
+    with pytest.raises(ConfigError) as caught:
+        IngestSettings.read(GOOD | {name: value})
+    [fault] = caught.value.faults
+    assert fault.startswith(f"{name}: ")
+    assert says in fault
+    assert "c2VjcmV0a2V5" not in fault
+
+
+def test_what_is_not_said_has_defaults_and_help_tells_them():
+    read = IngestSettings.read(GOOD)
+    assert (read.confirm_interval_s, read.upload_sas_days, read.consumer_group) == (60, 7, "$Default")
+    for default in ("default 60", "default 7", "default $Default", f"default {read.checkpoint_container}"):
+        assert default in HELP
+
+
+def test_a_database_is_migrated_before_anything_else(tmp_path):
+    env = {"PONYA_DATABASE_URL": f"sqlite:///{tmp_path}/hq.db"}
+    assert "python -m cloud_sync migrate" in run("gateway", "list", env=env, status=2).stderr
+    run("migrate", env=env)
+    run("migrate", env=env)
+    assert run("gateway", "list", env=env).stdout == ""
+
+
+def test_a_database_that_cannot_be_opened_is_one_line(tmp_path):
+    env = {"PONYA_DATABASE_URL": f"sqlite:///{tmp_path}/no/such/folder/hq.db"}
+    assert len(run("migrate", env=env, status=1).stderr.splitlines()) == 1
+
+
+def test_observations_are_exported_whole_or_not_at_all(store, database_url, tmp_path):
+    store.take([arrival(1, records(0, 30))])
+    store.add_gateway("gateway-1", NOW)
+    env = {"PONYA_DATABASE_URL": database_url}
+    out = tmp_path / "observations.jsonl"
+    run("export", "observations", "--format", "jsonl", "--out", str(out), env=env)
+    assert out.read_text() == run("export", "observations", env=env).stdout
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(lines) == 30
+    assert lines[0]["captured_at"] == "2026-10-31T18:15:07+00:00"
+    assert lines[0]["probabilities"]["red_panda"] == 0.01
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    listed = json.loads(run("gateway", "list", "--json", env=env).stdout)
+    assert listed == {"gateway_id": "gateway-1", "last_message_at": None}
