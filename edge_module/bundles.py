@@ -55,6 +55,7 @@ def write(ledger: Ledger, originals: Originals, keys: GatewayKeys, folder: Path)
                 pictures += 1
                 if not upload.bundled:
                     ledger.uploads.bundled(upload, words)
+            ledger.outbox.handed_out()
             for sequence, body in ledger.outbox.unconfirmed():
                 bundle.add_message(sequence, body)
                 messages += 1

@@ -335,7 +335,7 @@ class Ledger:
         if confirmed.ledger_id != self.ledger_id:
             _log.info("confirmation for ledger %s ignored, this is %s", confirmed.ledger_id, self.ledger_id)
             return
-        if confirmed.highest > self.outbox.highest():
+        if confirmed.highest and self.outbox.never_sent(confirmed.highest):
             _log.error("headquarters has seen more than this ledger ever sent: it was restored from a backup")
             self.outbox.begin_anew(uuid4().hex)
             return

@@ -269,6 +269,18 @@ class Outbox:
             for payload in owed:
                 self.insert(connection, payload)
 
+    def never_sent(self, sequence: int) -> bool:
+        """Whether nobody but this ledger can know of the message with this number."""
+        if sequence > self.highest():
+            return True
+        untouched = "SELECT 1 FROM outbox WHERE sequence = ? AND attempts = 0 AND kind <> 'tombstone'"
+        return bool(self._database.read(untouched, (sequence,)))
+
+    def handed_out(self) -> None:
+        """Everything that is owed is about to leave by hand: headquarters may know of it from now on."""
+        with self._database.transaction("handed_out") as connection:
+            connection.execute("UPDATE outbox SET attempts = attempts + 1")
+
     def unconfirmed(self) -> Iterator[tuple[int, bytes]]:
         """Every message that headquarters has not confirmed: sequence and body, the oldest first."""
         yield from self._database.stream("SELECT sequence, body FROM outbox ORDER BY sequence")

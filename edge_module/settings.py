@@ -57,7 +57,10 @@ class Setting:
             return value
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError  # noqa: TRY004 - one kind of fault for the caller
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError as exc:
+            raise ValueError from exc
         assert self.least is not None
         assert self.most is not None
         if not math.isfinite(number) or not self.least <= number <= self.most:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Final
 
 from edge_module import columns
@@ -154,13 +155,17 @@ class Confirmed:
             if not (isinstance(item, list) and len(item) == 2 and all(type(n) is int and n >= 0 for n in item)):  # noqa: PLR2004
                 raise WireError(f"confirmed.missing: {item!r} is not a pair of sequences")
             ranges.append((item[0], item[1]))
+        through, highest = fields.integer("through"), fields.integer("highest")
+        ends = [through, *(n for r in ranges for n in r)]
+        if through > highest or any(later < earlier for earlier, later in pairwise(ends)):
+            raise WireError("confirmed: through, missing and highest must ascend")
         parked = fields.array("parked", [])
         if not all(type(n) is int for n in parked):
             raise WireError("confirmed.parked: must be sequences")
         return cls(
             ledger_id=fields.text("ledger_id"),
-            through=fields.integer("through"),
-            highest=fields.integer("highest"),
+            through=through,
+            highest=highest,
             missing=tuple(ranges),
             parked=tuple(parked),
         )
