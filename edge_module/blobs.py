@@ -6,6 +6,7 @@ Retries live in the courier: the SDK's own are switched off.
 import threading
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from azure.core.exceptions import (
     AzureError,
@@ -19,6 +20,8 @@ from edge_module.errors import PermanentDelivery, TransientDelivery, WireError
 from edge_module.fields import Fields
 
 _TIMEOUT_S: Final = 60
+_PLAIN_HTTP_HOSTS: Final = ("127.0.0.1", "localhost", "azurite")
+"""Of a local Azure: there the credential does not leave the machine."""
 _FORBIDDEN: Final = 403
 _BAD_REQUEST: Final = 400
 
@@ -44,8 +47,14 @@ class UploadSas:
         """
         fields = Fields.of(value, "setUploadSas")
         url = fields.text("container_url")
-        if not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:", "http://azurite:")):
-            raise WireError("setUploadSas.container_url: must be an https address")
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _PLAIN_HTTP_HOSTS)
+            if not known or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+                raise WireError("setUploadSas.container_url: must be a plain https address of a container")
+            ContainerClient.from_container_url(url)
+        except ValueError as exc:
+            raise WireError(f"setUploadSas.container_url: {exc}") from exc
         fields.instant("expires_at")
         return cls(container_url=url, sas=fields.text("sas").lstrip("?"), expires_at=fields.text("expires_at"))
 

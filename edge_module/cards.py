@@ -17,6 +17,7 @@ from edge_module.settings import Settings
 
 _log = logging.getLogger(__name__)
 _FAILED_PAUSE_S: Final = 60.0
+_FAILED_PAUSE_LONGEST_S: Final = 3600.0
 _IDLE_SHARE: Final = 0.005
 """Of the time, at most this much goes into looking whether a card that has been read has grown."""
 
@@ -43,6 +44,7 @@ class Cards:
         self._wake_courier = wake_courier
         self._stop = stop
         self._not_before_s: dict[tuple[int, int, int], float] = {}
+        self._failures: dict[tuple[int, int, int], int] = {}
         self.activity = "waiting for a card"
         self.reading = False
 
@@ -56,13 +58,16 @@ class Cards:
             self._stop.wait(self._settings().poll_s)
 
     def _roots(self) -> Iterator[Path]:
-        """What lies in the cards folder, one folder a card."""
+        """What lies in the cards folder, one folder a card; a link stands for the folder that it leads to.
+
+        Whoever may write here is trusted, unlike the cards: their own links are never followed.
+        """
         try:
             entries = sorted(self._folder.iterdir())
         except OSError as exc:
             self.activity = f"cards folder {self._folder}: {exc.strerror}"
             return
-        yield from (entry for entry in entries if entry.is_dir() and not entry.is_symlink())
+        yield from (entry.resolve() for entry in entries if entry.is_dir())
 
     def _look_at(self, root: Path) -> None:
         try:
@@ -83,12 +88,14 @@ class Cards:
         except CardError as exc:
             _log.warning("card %s: %s", root.name, exc)
             return
-        if (
-            receipt.pending and not self._stop.is_set()
-        ):  # it failed: not again at once, the reason may be on the card for good
-            self._not_before_s[key] = self._clock.monotonic_s() + _FAILED_PAUSE_S
-            text = f"card {receipt.card_id}: {'; '.join(receipt.blockers)}"
-            self._ledger.outbox.put(wire.Alert(code="card_interrupted", text=text, at=self._clock.now()))
+        if receipt.pending and not self._stop.is_set():
+            # It failed: not again at once, the reason may be on the card for good; and people are told once.
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            pause_s = min(_FAILED_PAUSE_S * 2.0 ** min(failures - 1, 20), _FAILED_PAUSE_LONGEST_S)
+            self._not_before_s[key] = self._clock.monotonic_s() + pause_s
+            if failures == 1:
+                text = f"card {receipt.card_id}: {'; '.join(receipt.blockers)}"
+                self._ledger.outbox.put(wire.Alert(code="card_interrupted", text=text, at=self._clock.now()))
         self._wake_courier()
 
     def _read(self, mount: Mount) -> CardReceipt:
