@@ -1,0 +1,207 @@
+"""The demonstration from its first process to its end."""
+
+import contextlib
+import json
+import math
+import os
+import socket
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, TextIO
+
+from cloud_sync.accounts import Role
+from deployment.demo import inserted, outcome, state
+from deployment.demo.errors import DemoError
+from deployment.demo.headquarters import Headquarters
+from deployment.demo.processes import Processes
+from deployment.local import azurite
+from deployment.local.state import read_env
+
+GATEWAY: Final = "gateway-1"
+WEB_PORT: Final = 8080
+_PORTS_TRIED: Final = 20
+_START_S: Final = 120.0
+_LOOK_S: Final = 0.5
+
+_HEADQUARTERS: Final = "PONYA_"
+"""What the names of headquarters' settings begin with."""
+_IMPATIENT: Final = {"CONFIRM_INTERVAL_S": "1", "BALANCE_INTERVAL_S": "1"}
+_WATCHED: Final = {"POLL_S": "0.5", "SETTLE_S": "0.5", "CONFIRM_INTERVAL_S": "2", "STATUS_INTERVAL_S": "2"}
+"""Somebody is waiting: headquarters and gateway take less time than they would in a forest."""
+_SETTINGS: Final = ("PONYA_", "IOTEDGE_", "IOTHUB_", "EVENTHUB_", "STORAGE_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the demonstration is asked for.
+
+    Args:
+        card: folder of pictures to show; empty for the demo card.
+        once: end when all is recorded.
+        state: folder to work in, made new.
+        port: of the pages; 0 for `WEB_PORT`, or the next that is free.
+        patience_s: how long nothing may move before it is given up.
+    """
+
+    card: str
+    once: bool
+    state: Path
+    port: int
+    patience_s: float
+
+
+def run(options: Options) -> int:
+    """Show the whole system.
+
+    Returns:
+        The exit status: with `once` 1 if the card does not balance.
+
+    Raises:
+        DemoError: it cannot start, or go on.
+        KeyboardInterrupt: somebody ended it; nothing of it runs any more.
+    """
+    folder = options.state.expanduser().resolve()
+    card = inserted.checked(options.card, folder) if options.card else folder / "card"
+    port = _port(options.port)
+    with state.fresh(folder), contextlib.ExitStack() as stack:
+        for name in ("logs", "cards"):
+            (folder / name).mkdir()
+        processes = Processes(folder / "logs")
+        stack.callback(processes.stop)
+        azure = _start_azure(processes, folder)
+        if not options.card:
+            processes.start("card", "deployment.demo.card", str(card), env=_environment())
+        headquarters, invitation = _start_headquarters(processes, folder, azure, port)
+        stack.callback(headquarters.close)
+        _start_gateway(processes, folder, azure)
+        if not options.card:
+            processes.wait_ended("card", within_s=_START_S)
+        inserted.insert(card, folder / "cards", "demo")
+        _say(f"Card inserted: {card if options.card else 'the demo card, drawn by the project itself'}")
+        _watch(processes, headquarters, patience_s=options.patience_s if options.once else math.inf)
+        if options.once:
+            return _conclude(headquarters)
+        _say(invitation)
+        _say("Ctrl-C ends the demonstration.")
+        while True:
+            processes.check()
+            time.sleep(_LOOK_S)
+
+
+def _start_azure(processes: Processes, folder: Path) -> Path:
+    """Start what stands for Azure, and wait until headquarters can use it; returns its state folder."""
+    _say("Starting the local Azure: Azurite, a hub, an edge hub (Azurite is installed the first time: a minute or two)")
+    azurite.install()
+    azure = folder / "azure"
+    processes.start(
+        "local-azure", "deployment.local", "up", "--state", str(azure), "--gateways", "1", env=_environment()
+    )
+    return azure
+
+
+def _start_headquarters(processes: Processes, folder: Path, azure: Path, port: int) -> tuple[Headquarters, str]:
+    """Set headquarters up and start it; returns it with where to look and how to sign in."""
+    service_env = _file(processes, azure / "service.env")
+    settings = {
+        "DATABASE_URL": f"sqlite:///{folder / 'hq.db'}",
+        "WEB_KEY_FILE": str(folder / "hq.web-key"),
+        **_IMPATIENT,
+    }
+    env = _environment() | read_env(service_env) | {f"{_HEADQUARTERS}{name}": value for name, value in settings.items()}
+    _say("Setting up headquarters: database, one gateway, five cameras at invented places, two accounts")
+    headquarters = Headquarters(env)
+    headquarters.set_up(GATEWAY)
+    processes.start("ingest", "cloud_sync", "ingest", env=env)
+    if not find_spec("cloud_sync.web.app"):
+        return headquarters, "no pages yet"
+    processes.start("web", "cloud_sync", "web", "--port", str(port), env=env)
+    address = f"http://127.0.0.1:{port}"
+    accounts = [f"  {role:<12} {headquarters.add_account(role)}" for role in Role]
+    processes.wait_for(lambda: _answers(f"{address}/readyz"), within_s=_START_S, what="the pages")
+    lines = ["", f"Headquarters' pages: {address}", "Sign in with a one-time password:", *accounts, ""]
+    _say("\n".join(lines))
+    return headquarters, "\n".join(lines)
+
+
+def _start_gateway(processes: Processes, folder: Path, azure: Path) -> None:
+    settings = {"DATA_DIR": str(folder / "gateway"), "CARDS_DIR": str(folder / "cards"), **_WATCHED}
+    env = {f"PONYA_{name}": value for name, value in settings.items()}
+    module_env = _file(processes, azure / "gateways" / GATEWAY / "module.env")
+    processes.start("gateway", "edge_module", "run", env=_environment() | read_env(module_env) | env)
+
+
+def _watch(processes: Processes, headquarters: Headquarters, *, patience_s: float) -> None:
+    """Tell of the card's way until it has come to its end.
+
+    Raises:
+        DemoError: nothing has moved for so long.
+    """
+    before, moved_at = None, time.monotonic()
+    while True:
+        processes.check()
+        now = outcome.progress(headquarters.store, GATEWAY)
+        if now != before:
+            if before is None or now.line != before.line:
+                _say(f"  {now.line}", file=sys.stderr)
+            before, moved_at = now, time.monotonic()
+        if now.is_settled:
+            return
+        if time.monotonic() - moved_at > patience_s:
+            raise DemoError(f"not all is recorded, and nothing has moved for {patience_s:.0f} s: {now.line}")
+        time.sleep(_LOOK_S)
+
+
+def _conclude(headquarters: Headquarters) -> int:
+    """Print the balance, the last line; returns the exit status."""
+    found = outcome.outcome(headquarters.store, headquarters.container(GATEWAY), GATEWAY)
+    for fault in found.faults:
+        _say(f"demo: does not balance: {fault}", file=sys.stderr)
+    _say(json.dumps(found.to_json()))
+    return 1 if found.faults else 0
+
+
+def _environment() -> dict[str, str]:
+    """Our own environment without what would be taken for settings, and without a proxy before this machine."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+    for name in ("no_proxy", "NO_PROXY"):
+        kept[name] = ",".join(filter(None, (kept.get(name), "localhost,127.0.0.1,127.0.0.0/8")))
+    return kept
+
+
+def _port(wanted: int) -> int:
+    """The port that was asked for, or the first free one from `WEB_PORT` on."""
+    for port in [wanted] if wanted else range(WEB_PORT, WEB_PORT + _PORTS_TRIED):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    if wanted:
+        raise DemoError(f"port {wanted} cannot be had, something else uses it: choose another, or none for a free one")
+    raise DemoError(f"ports {WEB_PORT} to {WEB_PORT + _PORTS_TRIED - 1} are all in use: choose another")
+
+
+def _file(processes: Processes, path: Path) -> Path:
+    """A file that a process writes, whole, when it is ready."""
+    return processes.wait_for(lambda: path if path.exists() else None, within_s=_START_S, what=path.name)
+
+
+def _answers(url: str) -> bool | None:
+    try:
+        with _opener.open(url, timeout=5):
+            return True
+    except OSError:
+        return None
+
+
+_opener: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _say(text: str, *, file: TextIO | None = None) -> None:
+    print(text, file=file, flush=True)
