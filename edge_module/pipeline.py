@@ -35,6 +35,9 @@ _REPORT_RECORDS: Final = 500
 _AHEAD_PER_WORKER: Final = 2
 _LOOK_AGAIN_S: Final = 0.25
 
+_FAILURES_MAX: Final = 100
+"""So many files of one card that cannot be read are no bad sectors: the card or its reader is failing."""
+
 Report = Callable[[list[Record]], None]
 
 
@@ -94,6 +97,7 @@ class Pipeline:
             fate_of=self._ledger.fate_of,
             originals=self._originals,
         )
+        failed: dict[bytes, str] = {}
         give_up_at = time.monotonic() + self._settings.settle_timeout_s
         pool = ThreadPoolExecutor(self._settings.workers, thread_name_prefix="examine")
         try:
@@ -105,12 +109,13 @@ class Pipeline:
                     reading=reading,
                     report=report,
                     stop=self._stop,
+                    failed=failed,
                 )
                 a_pass.run(pool, examiner)
                 if self._stop.is_set():
                     return "stopped"
                 if not a_pass.growing:
-                    return a_pass.failure
+                    return next(iter(failed.values()), "")
                 if a_pass.settled:  # something moves: the time runs from the last progress
                     give_up_at = time.monotonic() + self._settings.settle_timeout_s
                 elif time.monotonic() > give_up_at:
@@ -132,6 +137,7 @@ class _Pass:
         reading: Reading,
         report: Report,
         stop: threading.Event,
+        failed: dict[bytes, str],
     ) -> None:
         self._ledger = ledger
         self._settings = settings
@@ -139,11 +145,11 @@ class _Pass:
         self._reading = reading
         self._report = report
         self._stop = stop
+        self._failed = failed  # tried once a run, however often its passes come by
         self._batch: list[Finding] = []
         self._batch_began = 0.0
         self.settled = 0
         self.growing = 0
-        self.failure = ""
 
     def run(self, pool: ThreadPoolExecutor, examiner: Examiner) -> None:
         """Examine every pending file, events in parallel, and settle them in order.
@@ -169,9 +175,12 @@ class _Pass:
         for media in self._ledger.pending(self._reading):
             if self._stop.is_set():
                 return
+            if media.path in self._failed:
+                continue
             try:
                 head, now = self._mount.head(media, EXIF_HEAD_BYTES)
             except OSError:
+                self._mount.check()
                 yield Shot(media=media, exif=Exif())  # the worker meets the same error, and says so
                 continue
             if now != media:
@@ -201,7 +210,9 @@ class _Pass:
         attempts = self._ledger.failed(self._reading, found.media)
         _log.warning("%s: %s (attempt %d of %d)", found.media.name, found.reason, attempts, ATTEMPTS_MAX)
         if attempts < ATTEMPTS_MAX:
-            self.failure = f"{found.media.name}: {found.reason}"
+            self._failed[found.media.path] = f"{found.media.name}: {found.reason}"
+            if len(self._failed) > _FAILURES_MAX:
+                raise CardError(f"more than {_FAILURES_MAX} files cannot be read, the last {found.media.name}")
             return
         record = Record(
             card_id=self._reading.card_id,
