@@ -16,6 +16,15 @@ ROOT = Path(__file__).resolve().parent.parent
 NOBODY = 65534
 LIMIT_S = 120
 
+# The interpreter may lie where nobody can reach it: import first, step down then.
+_AS_NOBODY = f"""
+import os, sys
+from edge_module import __main__, app
+import ai_edge_litert.interpreter
+os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -64,16 +73,14 @@ def edge(
     as_nobody: bool = False,
 ) -> Run:
     """Run `python -m edge_module ...` to its end."""
-    become: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if as_nobody else {}
     done = subprocess.run(
-        command(*words),
+        [sys.executable, "-c", _AS_NOBODY, *words] if as_nobody else command(*words),
         cwd=ROOT,
         env=environment(**(settings or {})) | {"PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         timeout=LIMIT_S,
         check=False,
         preexec_fn=preexec,
-        **become,
     )
     return Run(status=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
 
