@@ -208,7 +208,7 @@ class _Pass:
 
     def _not_read(self, found: NotRead) -> None:
         attempts = self._ledger.failed(self._reading, found.media)
-        _log.warning("%s: %s (attempt %d of %d)", found.media.name, found.reason, attempts, ATTEMPTS_MAX)
+        _log.warning("%r: %s (attempt %d of %d)", found.media.name, found.reason, attempts, ATTEMPTS_MAX)
         if attempts < ATTEMPTS_MAX:
             self._failed[found.media.path] = f"{found.media.name}: {found.reason}"
             if len(self._failed) > _FAILURES_MAX:

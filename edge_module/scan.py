@@ -91,7 +91,7 @@ class TableReport:
         say("")
         say("SAFE TO WIPE" if receipt.safe_to_wipe else "NOT SAFE TO WIPE:")
         for blocker in receipt.blockers:
-            say(f"  - {blocker}")
+            say(f"  - {_printable(blocker)}")
         if receipt.destroyed_by_wiping:
             say(f"Wiping destroys the only copy of {receipt.destroyed_by_wiping:,} files that are not kept.")
         if receipt.state is ReadingState.INTERRUPTED:
@@ -102,13 +102,15 @@ class TableReport:
             self._say("\nWorth a look:")
             for r in self._worth_a_look:
                 panda = f"{r.scores.panda:.2f}" if r.scores else "    "
-                self._say(f"  {r.fate:<7} {panda}  {_printable(r.path)}{'  ' + r.reason if r.reason else ''}")
+                self._say(
+                    f"  {r.fate:<7} {panda}  {_printable(r.path)}{'  ' + _printable(r.reason) if r.reason else ''}"
+                )
             if more := self._worth_a_look_count - len(self._worth_a_look):
                 self._say(f"  and {more:,} more")
         if receipt.named:
             self._say("\nWithout a verdict from the model:")
             for named in receipt.named[:_PATHS_SHOWN]:
-                self._say(f"  {named.fate or 'pending':<10}  {_printable(named.path)}: {named.reason}")
+                self._say(f"  {named.fate or 'pending':<10}  {_printable(named.path)}: {_printable(named.reason)}")
             more = len(receipt.named) - _PATHS_SHOWN + receipt.named_omitted
             if more > 0:
                 self._say(f"  and {more:,} more; --json names them all")
