@@ -245,7 +245,7 @@ def from_file(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text())
     except OSError as exc:
         raise ConfigError([f"{path}: {exc.strerror}"]) from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as exc:
         raise ConfigError([f"{path}: not YAML: {' '.join(str(exc).split())}"]) from exc
     if content is None:
         return {}
