@@ -6,6 +6,7 @@ tests/unit/test_wire.py holds them to 60.
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -16,6 +17,7 @@ from edge_module.fields import Fields
 
 BATCH_RECORDS_MAX: Final = 500
 _EXIF_TIME: Final = "%Y:%m:%d %H:%M:%S"
+_PADDED_EXIF_TIME: Final = re.compile(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d", re.ASCII)
 _MEDIA_ID_BYTES: Final = 32
 
 
@@ -150,10 +152,16 @@ def capture_time(exif_time: str, utc_offset_min: int | None, offset_source: str)
         raise ValueError("utc_offset_min: is missing beside exif_time")
     return CaptureTime(
         exif_time=exif_time,
-        local=datetime.strptime(exif_time, _EXIF_TIME),  # noqa: DTZ007 - the offset stands beside it
+        local=_local(exif_time),
         utc_offset_min=utc_offset_min,
         offset_source=OffsetSource(offset_source),
     )
+
+
+def _local(exif_time: str) -> datetime:
+    if _PADDED_EXIF_TIME.fullmatch(exif_time):  # all but a few; strptime takes five times as long
+        return datetime.fromisoformat(exif_time[:10].replace(":", "-") + exif_time[10:])
+    return datetime.strptime(exif_time, _EXIF_TIME)  # noqa: DTZ007 - the offset stands beside it
 
 
 def checked_media_id(text: str) -> str:

@@ -113,9 +113,16 @@ class Fields:
         """
         if not isinstance(values, list) or (length is not None and len(values) != length):
             raise WireError(f"{where}: must be an array of {length} values")
-        for value in values:
-            if value is None and nulls:
-                continue
+        # Checked all at once, value by value only to name the wrong one: headquarters does this for every frame.
+        present = [v for v in values if v is not None] if nulls else values
+        types = set(map(type, present))
+        if types <= {of} and present:
+            if of is str and max(map(len, present)) <= _TEXT_MAX:
+                _text("".join(present), where, None)
+                return values
+            if of is int and min(present) >= -_INTEGER_MAX and max(present) <= _INTEGER_MAX:
+                return values
+        for value in present:
             if of is str:
                 _text(value, where, _TEXT_MAX)
             elif type(value) is not int or abs(value) > _INTEGER_MAX:
