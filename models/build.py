@@ -95,8 +95,8 @@ def published_weights() -> Path:
     return PUBLISHED
 
 
-def build(weights: Path, out: Path, *, int8: bool = True) -> None:
-    """Convert weights to TFLite, int8 unless told otherwise."""
+def build(weights: Path, out: Path, *, int8: bool = True, early: bool = False) -> None:
+    """Convert weights to TFLite: int8 unless told otherwise, the whole or the early part alone."""
     BUILD_DIR.mkdir(exist_ok=True)
     arguments = ["--weights", str(weights), "--out", str(out)]
     if int8:
@@ -104,7 +104,7 @@ def build(weights: Path, out: Path, *, int8: bool = True) -> None:
         if not sample.exists():
             np.save(sample, calibration())
         arguments += ["--calibration", str(sample)]
-    run("models.convert", *arguments)
+    run("models.convert", *arguments, *(["--early"] if early else []))
 
 
 def main() -> int:

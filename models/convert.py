@@ -17,7 +17,7 @@ from models import lite0
 INPUT_PX = 224
 
 
-def _network(weights: lite0.Weights) -> tf.keras.Model:
+def _network(weights: lite0.Weights, *, early: bool) -> tf.keras.Model:
     layers = tf.keras.layers
 
     def convolve(x: tf.Tensor, name: str, stride: int = 1) -> tf.Tensor:
@@ -37,7 +37,9 @@ def _network(weights: lite0.Weights) -> tf.keras.Model:
 
     image = layers.Input((INPUT_PX, INPUT_PX, 3))
     x = relu6(convolve(image, "_conv_stem", stride=2))
-    for block in lite0.blocks():
+    for i, block in enumerate(lite0.blocks()):
+        if early and i == lite0.FIRST_TRAINED_BLOCK:
+            return tf.keras.Model(image, x)
         y = relu6(convolve(x, f"{block.name}_expand_conv")) if block.expands else x
         y = relu6(convolve(y, f"{block.name}_depthwise_conv", stride=block.stride))
         y = convolve(y, f"{block.name}_project_conv")
@@ -46,15 +48,16 @@ def _network(weights: lite0.Weights) -> tf.keras.Model:
     return tf.keras.Model(image, layers.GlobalAveragePooling2D()(x))
 
 
-def convert(weights: lite0.Weights, calibration: npt.NDArray[np.uint8] | None) -> bytes:
+def convert(weights: lite0.Weights, calibration: npt.NDArray[np.uint8] | None, *, early: bool = False) -> bytes:
     """Convert to TFLite.
 
     Args:
         weights: folded, see `lite0.fold`.
         calibration: pictures (n, 224, 224, 3) to measure the ranges of activations on; None converts to float32 (input
             in -1..1), to measure what int8 loses.
+        early: stop before `lite0.FIRST_TRAINED_BLOCK`; the output is then `lite0.EARLY_SHAPE`.
     """
-    converter = tf.lite.TFLiteConverter.from_keras_model(_network(weights))
+    converter = tf.lite.TFLiteConverter.from_keras_model(_network(weights, early=early))
     if calibration is not None:
 
         def samples() -> Iterator[list[npt.NDArray[np.float32]]]:
@@ -74,11 +77,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help=".npz of folded weights")
     parser.add_argument("--calibration", type=Path, help=".npy, uint8 (n, 224, 224, 3); without it, float32")
+    parser.add_argument("--early", action="store_true", help="the part before the blocks that are fine-tuned")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     calibration = np.load(arguments.calibration) if arguments.calibration else None
     with np.load(arguments.weights) as weights:
-        arguments.out.write_bytes(convert(weights, calibration))
+        arguments.out.write_bytes(convert(weights, calibration, early=arguments.early))
 
 
 if __name__ == "__main__":
