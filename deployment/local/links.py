@@ -76,7 +76,7 @@ class Links:
                 if frame.type is WSMsgType.TEXT:
                     await self.hop.delay()
                     await self._receive(device_id, link, json.loads(frame.data))
-        except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        except (ValueError, KeyError, TypeError, RecursionError, ConnectionError) as exc:
             _log.warning("link of %s broken off: %r", device_id, exc)
         finally:
             expiry.cancel()

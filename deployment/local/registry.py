@@ -242,7 +242,7 @@ def now_text() -> str:
 
 def _described(identity: Identity, body: dict[str, Any]) -> Identity:
     """The identity as the service's request describes it; what is not said stays."""
-    keys = ((body.get("authentication") or {}).get("symmetricKey")) or {}
+    keys = _object(_object(body, "authentication"), "symmetricKey")
     primary, secondary = keys.get("primaryKey"), keys.get("secondaryKey")
     for one in filter(None, (primary, secondary)):
         try:
@@ -250,7 +250,7 @@ def _described(identity: Identity, body: dict[str, Any]) -> Identity:
         except (ValueError, TypeError) as exc:
             raise invalid("authentication.symmetricKey: keys are base64") from exc
     status = body.get("status") or identity.status
-    if status not in {"enabled", "disabled"}:
+    if status not in ("enabled", "disabled"):
         raise invalid(f"status: {status!r} is neither enabled nor disabled")
     return replace(
         identity,
@@ -258,8 +258,15 @@ def _described(identity: Identity, body: dict[str, Any]) -> Identity:
         primary_key=primary or identity.primary_key,
         secondary_key=secondary or identity.secondary_key,
         managed_by=str(body.get("managedBy") or identity.managed_by),
-        iot_edge=bool((body.get("capabilities") or {}).get("iotEdge", identity.iot_edge)),
+        iot_edge=bool(_object(body, "capabilities").get("iotEdge", identity.iot_edge)),
     )
+
+
+def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
+    found = body.get(name) or {}
+    if not isinstance(found, dict):
+        raise invalid(f"{name} must be a JSON object")
+    return found
 
 
 def _without_system(section: Any) -> Any:

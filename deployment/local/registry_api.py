@@ -138,7 +138,7 @@ class RegistryApi:
         wanted = query.parse(body["query"])
         try:
             page = max(1, int(request.headers.get("x-ms-max-item-count", _PAGE)))
-            start = int(request.headers.get("x-ms-continuation") or 0)
+            start = max(0, int(request.headers.get("x-ms-continuation") or 0))
         except ValueError as exc:
             raise invalid("x-ms-max-item-count or x-ms-continuation is not as it was given out") from exc
         found = [t for t in map(self._twin, self._registry.every(modules=wanted.modules)) if wanted.matches(t)]

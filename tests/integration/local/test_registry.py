@@ -1,9 +1,11 @@
 """What headquarters gets from the registry, through azure-iot-hub."""
 
 import base64
+import contextlib
 import uuid
 
 import pytest
+import requests
 from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
 from azure.iot.hub.models import (
     CloudToDeviceMethod,
@@ -13,6 +15,8 @@ from azure.iot.hub.models import (
     TwinProperties,
 )
 from msrest.exceptions import HttpOperationError
+
+from deployment.local import sas
 
 
 @pytest.fixture
@@ -209,6 +213,51 @@ def test_a_wrong_key_is_refused(local_azure, registry):
     good = local_azure.service_env["IOTHUB_CONNECTION_STRING"]
     wrong = good.rpartition("SharedAccessKey=")[0] + "SharedAccessKey=" + base64.b64encode(b"wrong" * 6).decode()
     assert "Unauthorized" in refused(401, IoTHubRegistryManager.from_connection_string(wrong).get_twin, "nobody")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"[" * 100_000,
+        b'{"authentication": [1]}',
+        b'{"authentication": {"symmetricKey": "x"}}',
+        b'{"capabilities": "x"}',
+        b'{"status": ["enabled"]}',
+        b'{"tags": 1}',
+        b'{"properties": [1]}',
+        b'{"properties": {"desired": "x"}}',
+        b'{"methodName": 1}',
+        b'{"methodName": "x", "responseTimeoutInSeconds": "long"}',
+        b'{"modulesContent": {"camtrap": []}}',
+        b'{"query": 1}',
+        b"\xff\xfe",
+    ],
+)
+def test_noise_is_refused_and_nothing_breaks(local_azure, registry, device, body):
+    parts = dict(part.split("=", 1) for part in local_azure.service_env["IOTHUB_CONNECTION_STRING"].split(";"))
+    token = sas.token(parts["HostName"], parts["SharedAccessKey"], lifetime_s=60, policy="iothubowner")
+    for method, path in (
+        ("PUT", f"/devices/{device}-new"),
+        ("PATCH", f"/twins/{device}/modules/camtrap"),
+        ("PUT", f"/twins/{device}"),
+        ("POST", f"/twins/{device}/modules/camtrap/methods"),
+        ("POST", f"/devices/{device}/applyConfigurationContent"),
+        ("POST", "/devices/query"),
+    ):
+        answer = requests.request(
+            method,
+            f"https://{parts['HostName']}{path}",
+            data=body,
+            headers={"Authorization": token},
+            verify=local_azure.service_env["REQUESTS_CA_BUNDLE"],
+            timeout=10,
+        )
+        assert answer.status_code < 500, (method, path, answer.text)
+    with contextlib.suppress(HttpOperationError):
+        registry.delete_device(f"{device}-new")
 
 
 def test_the_hub_answers_errors_when_told_to(local_azure, registry):
