@@ -43,6 +43,11 @@ lint: $(STAMP)  ## check style and types only
 bench: $(STAMP)  ## measure speed and memory, as ratios: table and build/bench.json
 	$(RUN) -m tests.bench
 
+ROUNDS ?= 20
+SEED ?= 1
+torture: $(STAMP)  ## the whole system while everything fails, in rounds: make torture ROUNDS=20 SEED=1
+	$(RUN) -m tests.torture --rounds $(ROUNDS) --seed $(SEED)
+
 docs: $(STAMP)  ## write docs/settings.md from the schema
 	$(RUN) -m edge_module.settings_doc > docs/settings.md
 

@@ -10,16 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import Any, Final, Self
 
 from azure.storage.blob import BlobServiceClient
 
 from edge_module.domain import Fate
-from edge_module.errors import LedgerError
-from edge_module.receipts import receipt
-
-if TYPE_CHECKING:
-    from edge_module.database import Database
+from edge_module.receipts import receipt, within
 
 _NOT_COMPARED: Final = ("gateway_id", "ledger_id", "sequence")
 """Columns of a record that say how it came, not what it says."""
@@ -46,6 +42,7 @@ class Expected:
 def recorded(database: Path, card_id: str) -> Expected:
     """What headquarters' database holds of a card now."""
     with _reading(database) as connection:
+        connection.row_factory = sqlite3.Row
         rows = [dict(row) for row in connection.execute("SELECT * FROM records WHERE card_id = ?", (card_id,))]
         media = connection.execute(
             """SELECT DISTINCT m.* FROM media m JOIN records r ON r.media_id = m.media_id WHERE r.card_id = ?""",
@@ -163,25 +160,14 @@ class Witness:
         if not (self._data / "ledger.sqlite").exists():
             return ""
         with _reading(self._data / "ledger.sqlite") as ledger:
-            reader = cast("Database", _Reader(ledger))
-            for (reading_id,) in reader.read("SELECT reading_id FROM reading WHERE card_id = ?", (self._card_id,)):
-                with contextlib.suppress(LedgerError):
-                    if receipt(reader, reading_id).safe_to_wipe:
-                        return "the gateway"
+            query = "SELECT reading_id FROM reading WHERE card_id = ?"
+            for (reading_id,) in ledger.execute(query, (self._card_id,)).fetchall():
+                if receipt(within(ledger), reading_id).safe_to_wipe:
+                    return "the gateway"
         return ""
 
     def _originals_missing(self) -> list[str]:
         return originals_missing(self._data, self._expected)
-
-
-class _Reader:
-    """As much of `edge_module.database.Database` as it takes to make a receipt, without the lock."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in self._connection.execute(sql, parameters)]
 
 
 def originals_missing(data: Path, expected: Expected) -> list[str]:
@@ -267,7 +253,6 @@ class Complaints:
 @contextlib.contextmanager
 def _reading(database: Path) -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)
-    connection.row_factory = sqlite3.Row
     try:
         yield connection
     finally:

@@ -144,7 +144,8 @@ class Torturer:
         faults += self._storage.faults(expected) + self._complaints.new()
         if witness.safe_after_s is None:
             faults.append("nobody ever said safe to wipe")
-        shutil.rmtree(inserted)
+        shutil.move(inserted, card)  # pulled out at once: a card that empties by and by is another card to read
+        shutil.rmtree(card)
         return Outcome(
             number=number,
             seed=self._seed,
