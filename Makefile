@@ -8,7 +8,7 @@ STAMP := $(VENV)/.set-up
 TFLITE := build/venv-tflite
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo runtimes test lint bench docs lock clean
+.PHONY: help setup demo runtimes test lint bench torture docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
