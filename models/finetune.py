@@ -22,6 +22,7 @@ from models import lite0
 LABELS = ("red_panda", "other_animal", "blank")
 _BATCH = 32
 _CHECKPOINT_STEPS = 50
+_WARM_UP_STEPS = 50
 _FEATURES = 1280
 
 
@@ -80,6 +81,17 @@ class Late(nn.Module):  # type: ignore[misc]
         return found
 
 
+def _features(late: Late, stem: Path) -> npt.NDArray[np.float32]:
+    """What the tuned blocks make of the views of `stem`, for the head to be fitted on: (n, 1280)."""
+    maps = np.load(stem.with_name(f"{stem.name}_early.npy"), mmap_mode="r")
+    with torch.inference_mode():
+        parts = [
+            late(torch.from_numpy(np.array(maps[i : i + _BATCH])).float().permute(0, 3, 1, 2)).numpy()
+            for i in range(0, len(maps), _BATCH)
+        ]
+    return np.concatenate(parts)
+
+
 def _weights(rows: Sequence[dict[str, object]]) -> npt.NDArray[np.float32]:
     """Rare labels count more, nights a little more: they are what the trial found hardest."""
     labels = [row["label"] for row in rows]
@@ -94,7 +106,7 @@ def tune(late: Late, stems: Sequence[Path], *, epochs: float, seed: int, rate: f
     Args:
         late: with the published weights.
         stems: views, as `models.views` stores them, and beside each what `models.early` made of it.
-        epochs: over all views; the learning rate falls by a cosine to nothing at their end.
+        epochs: how often all views are seen, 0 for not at all; the learning rate falls by a cosine to nothing at their end.
         seed: of order, flips and dropout.
         rate: learning rate to begin with.
         checkpoint: written now and then, read if it is there.
@@ -114,9 +126,11 @@ def tune(late: Late, stems: Sequence[Path], *, epochs: float, seed: int, rate: f
         ]
     )
     steps = int(epochs * len(rows) / _BATCH)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda i: min(1, (i + 1) / 50) * 0.5 * (1 + math.cos(math.pi * min(1, i / steps)))
-    )
+
+    def pace(step: int) -> float:
+        return min(1, (step + 1) / _WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, pace)
     state = {"late": late, "head": head, "optimiser": optimiser, "schedule": schedule}
     done, recent, began = 0, 1.0, time.monotonic()
     if checkpoint.exists():
@@ -175,6 +189,8 @@ def main() -> None:
         checkpoint=arguments.out.with_suffix(".checkpoint"),
     )
     lite0.save(arguments.out, weights | late.folded())
+    for stem in arguments.views:
+        np.save(arguments.out.with_name(f"{stem.name}_features.npy"), _features(late, stem))
 
 
 if __name__ == "__main__":
