@@ -56,7 +56,7 @@ class Head:
                 raise ModelError(f"head: version {raw['version']!r} is not known, {_VERSION} is")
             labels = tuple(str(label) for label in raw["labels"])
             int8 = np.frombuffer(base64.b64decode(raw["weights"], validate=True), dtype=np.int8)
-            weights = int8.reshape(len(labels), FEATURES) * np.asarray(raw["scale"], np.float32)[:, None]
+            weights = int8.reshape(len(labels), FEATURES) * np.asarray(raw["scale"], np.float32).reshape(len(labels), 1)
             head = cls(
                 labels=labels,
                 weights=weights.astype(np.float32),
@@ -66,7 +66,7 @@ class Head:
                 ),
                 backbone_sha256=str(raw["backbone_sha256"]),
             )
-        except (KeyError, TypeError, ValueError, binascii.Error, RecursionError) as exc:
+        except (KeyError, TypeError, ValueError, binascii.Error, RecursionError, OverflowError) as exc:
             raise ModelError(f"head: not a valid head file ({type(exc).__name__}: {exc})") from exc
         if LABEL_PANDA not in labels or len(set(labels)) != len(labels):
             raise ModelError(f"head: labels {labels} must be distinct and contain {LABEL_PANDA!r}")
