@@ -121,7 +121,7 @@ def upright(data: bytes, *, long_edge_min_px: int) -> Image.Image:
             image.draft("RGB", (max(1, int(width * share)), max(1, int(height * share))))
             _refuse_if_too_large(image, full_px=width * height)
             image.load()
-            turn = _TURN.get(_read_exif_tags(image).get(_ORIENTATION))
+            turn = _TURN.get(_orientation(image))
             picture = _reduce(_to_rgb(image), long_edge_min_px)
     except UnidentifiedImageError as exc:
         raise MediaError("not a JPEG, PNG or WebP picture") from exc
@@ -153,6 +153,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")  # a palette with transparency warns otherwise
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> object:
+    try:
+        return Image.Image.getexif(image).get(_ORIENTATION)
+    except _PILLOW_ERRORS:
+        return None  # broken EXIF makes no broken picture
 
 
 def _read_exif_tags(image: Image.Image) -> dict[int, object]:

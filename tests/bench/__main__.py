@@ -33,7 +33,7 @@ class Extent:
     listed_files: int
 
 
-_FULL = Extent(bursts=16, rounds=7, scalings=5, starts=5, listed_files=500_000)
+_FULL = Extent(bursts=12, rounds=5, scalings=5, starts=5, listed_files=500_000)
 _QUICK = Extent(bursts=1, rounds=1, scalings=1, starts=1, listed_files=2_000)
 _FEW_FILES = 1_000
 
