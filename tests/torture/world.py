@@ -61,6 +61,12 @@ class Process:
                     self._command, cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
 
+    @property
+    def pid(self) -> int:
+        """Process id of one that runs."""
+        assert self._process
+        return self._process.pid
+
     def kill(self) -> None:
         """End it as a power cut does."""
         self._end(signal.SIGKILL)
@@ -107,8 +113,13 @@ class World:
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, folder: Path) -> Iterator["World"]:
-        """Start everything but the third consumer; all is ended at the end. Logs stay in `folder`."""
+    def started(cls, folder: Path, *, gateway: bool = True) -> Iterator["World"]:
+        """Start everything but the third consumer; all is ended at the end. Logs stay in `folder`.
+
+        Args:
+            folder: short, for it holds unix sockets.
+            gateway: start the gateway too.
+        """
         (folder / "cards").mkdir(parents=True)
         with LocalAzure.started(folder / "azure") as azure:
             hq_env = _hq_env(azure, folder / "hq.db")
@@ -120,7 +131,8 @@ class World:
             edge = azure.add_gateway(GATEWAY_ID, register=False)
             world = cls(azure, edge, folder, hq_env)
             try:
-                world.heal()
+                for name in ("ingest-1", "ingest-2", *(("gateway",) if gateway else ())):
+                    world._processes[name].start()
                 yield world
             finally:
                 for process in world._processes.values():
@@ -144,6 +156,19 @@ class World:
             "PONYA_CARDS_DIR": str(self.cards),
         }
         self._processes["gateway"] = Process("gateway", ["edge_module", "run"], env, self._folder / "gateway.log")
+
+    def start_gateway(self) -> int:
+        """Start the gateway. Returns its process id."""
+        self._processes["gateway"].start()
+        return self._processes["gateway"].pid
+
+    def end_edge_hub(self) -> None:
+        """The gateway's edge hub is gone."""
+        self._azure.end(GATEWAY_ID)
+
+    def restart_edge_hub(self) -> None:
+        """It is back."""
+        self._azure.restart(GATEWAY_ID)
 
     def restart_gateway(self) -> None:
         """End the gateway in order and start it again."""
