@@ -105,7 +105,7 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
         )  # fmt: skip
         twin = Twin(
             folder=folder, local=local, check=lambda wanted: wanted.thresholds(model.head.thresholds),
-            confirm=courier.confirm, report=hub.report,
+            confirm=courier.confirm, on_read=courier.connected, report=hub.report,
         )  # fmt: skip
         cards = Cards(
             folder=Path(settings.cards_dir), ledger=ledger, clock=clock, stop=stop, settings=lambda: twin.settings,
@@ -124,7 +124,7 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
         threads = [
             Worker(
                 "hub",
-                lambda: hub.run(on_desired=twin.receive, on_method=methods.answer, on_connected=courier.connected),
+                lambda: hub.run(on_desired=twin.receive, on_method=methods.answer),
                 stop,
             ),
             Worker("cards", cards.run, stop),

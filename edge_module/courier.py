@@ -112,6 +112,7 @@ class Courier:
         self._settings = settings
         self._reading = reading
         self._wake = threading.Event()
+        self._heard = False
         self._asked_sas_at: float | None = None
         self._store_failures = 0
         self._store_not_before_s = 0.0
@@ -128,7 +129,8 @@ class Courier:
         self.wake()
 
     def connected(self) -> None:
-        """The link is back: ask for a credential, and send at once what waited for the link."""
+        """The link is back and what headquarters had to say has been heard: send at once what waited for it."""
+        self._heard = True
         self._asked_sas_at = None
         self._store_not_before_s = 0.0
         self._ledger.outbox.retry()
@@ -151,7 +153,8 @@ class Courier:
         """Carry a little of everything. Safe to be killed at any point."""
         while self._ledger.outbox.pack(flush=not self._reading()):
             pass
-        if not self._link.connected:
+        # Not before headquarters was heard once: what it has confirmed may say that this ledger is an old copy.
+        if not (self._link.connected and self._heard):
             return Step(moved=0, hindered=True)
         self._ledger.outbox.resend([(0, self._ledger.outbox.highest())], older_than_s=self._settings().resend_after_s)
         messages = self._carry_messages()  # first: a storage that hangs may keep the picture for a minute

@@ -47,7 +47,6 @@ class Hub:
 
     _on_desired: Desired
     _on_method: Method
-    _on_connected: Callable[[], None]
 
     def __init__(self, *, reconnect_s: int) -> None:
         """A link that will be tried again so many seconds after it broke."""
@@ -59,16 +58,15 @@ class Hub:
         self._changes = 0
         self._client: IoTHubModuleClient | None = None
 
-    def run(self, *, on_desired: Desired, on_method: Method, on_connected: Callable[[], None]) -> None:
+    def run(self, *, on_desired: Desired, on_method: Method) -> None:
         """Connect, for as long as it takes, and stay connected until `stop`.
 
         Args:
             on_desired: gets desired properties: all of them and True after each connect, a patch and False otherwise.
                 Called in the link's thread; must be quick.
             on_method: answers a direct method with a status and a payload. Called in a thread of its own.
-            on_connected: called after each connect.
         """
-        self._on_desired, self._on_method, self._on_connected = on_desired, on_method, on_connected
+        self._on_desired, self._on_method = on_desired, on_method
         try:
             self._loop.run_until_complete(self._main())
         finally:
@@ -202,10 +200,8 @@ class Hub:
                 _log.warning("connected, and the twin cannot be read (%r): beginning anew", exc)
                 self._deaf.set()
             return
-        # Before anything is sent: what headquarters has confirmed may say that this ledger is an old copy.
-        self._on_desired(twin.get("desired", {}), True)  # noqa: FBT003
         self._connected.set()
-        self._on_connected()
+        self._on_desired(twin.get("desired", {}), True)  # noqa: FBT003
 
     async def _answer(self, client: IoTHubModuleClient, request: MethodRequest) -> None:
         status, payload = await _in_thread(partial(self._on_method, request.name, request.payload))

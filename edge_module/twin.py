@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from edge_module import settings as settings_module
 from edge_module import wire
-from edge_module.errors import ConfigError, TransientDelivery, WireError
+from edge_module.errors import ConfigError, PermanentDelivery, TransientDelivery, WireError
 from edge_module.files import write_durably
 from edge_module.settings import Settings
 
@@ -33,6 +33,7 @@ class Twin:
         local: the sources of settings under the twin's, as `settings.combine` takes them.
         check: refuses settings that cannot be used for a reason beyond themselves; raises `ConfigError`.
         confirm: gets headquarters' confirmations.
+        on_read: called when all of the desired properties have been acted on, after each connect.
         report: sets reported properties; may raise `TransientDelivery`.
     """
 
@@ -43,12 +44,14 @@ class Twin:
         local: tuple[tuple[str, Mapping[str, Any]], ...],
         check: Callable[[Settings], object],
         confirm: Callable[[wire.Confirmed], None],
+        on_read: Callable[[], None],
         report: Callable[[dict[str, Any]], None],
     ) -> None:
         self._path = folder / "twin.json"
         self._local = local
         self._check = check
         self._confirm = confirm
+        self._on_read = on_read
         self._report = report
         self._queue: queue.SimpleQueue[tuple[dict[str, Any], bool]] = queue.SimpleQueue()
         self._desired = self._last_good()
@@ -79,6 +82,8 @@ class Twin:
                 _log.error("desired property ignored: %s", exc)
             else:
                 self._confirm(confirmed)
+        if complete:
+            self._on_read()
 
     def _apply_settings(self, patch: object, version: object, *, complete: bool) -> None:
         if not isinstance(patch, dict):
@@ -135,7 +140,7 @@ class Twin:
             properties["settings_fault"] = None
         try:
             self._report(properties)
-        except TransientDelivery as exc:
+        except (TransientDelivery, PermanentDelivery) as exc:
             _log.info("not reported, the twin comes again on the next connection: %s", exc)
 
 
