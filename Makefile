@@ -53,9 +53,9 @@ docs: $(STAMP)  ## write docs/settings.md from the schema
 
 lock: $(STAMP)  ## renew the lock files from pyproject.toml (slow)
 	cd requirements && for extra in dev edge cloud; do \
-	  ../$(RUN) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
+	  ../$(RUN) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links \
 	    --no-annotate --extra $$extra --output-file $$extra.txt ../pyproject.toml; \
-	  sed -i -e '/^# WARNING: pip install/d' -e '/^# Consider using a hashable/d' -e '/^ponya @/d' -e '/^--find-links/d' $$extra.txt; done
+	  sed -i -e '/^# WARNING: pip install/d' -e '/^# Consider using a hashable/d' -e '/^ponya @/d' $$extra.txt; done
 
 clean:  ## remove what was set up and built
 	rm -rf $(VENV) build
