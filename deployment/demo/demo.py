@@ -95,6 +95,7 @@ def run(options: Options) -> int:
 def _start_azure(processes: Processes, folder: Path) -> Path:
     """Start what stands for Azure, and wait until headquarters can use it; returns its state folder."""
     _say("Starting the local Azure: Azurite, a hub, an edge hub (Azurite is installed the first time: a minute or two)")
+    azurite.node()
     azurite.install()
     azure = folder / "azure"
     processes.start(

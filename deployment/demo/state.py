@@ -17,7 +17,7 @@ _MARK: Final = ".ponya-demo"
 
 
 @contextmanager
-def fresh(folder: Path) -> Iterator[Path]:
+def fresh(folder: Path, *, free_min_bytes: int = FREE_MIN_BYTES) -> Iterator[Path]:
     """Empty the folder of the last demonstration's things and keep it for this one.
 
     Raises:
@@ -27,9 +27,9 @@ def fresh(folder: Path) -> Iterator[Path]:
     if folder.exists() and not mark.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DemoError(f"{folder} holds other things, and a demonstration begins by emptying it: choose another")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if (free := shutil.disk_usage(folder).free) < FREE_MIN_BYTES:
+    if (free := shutil.disk_usage(folder).free) < free_min_bytes:
         raise DemoError(
-            f"no disk space: {folder} has {free / 1e6:.0f} MB free, {FREE_MIN_BYTES / 1e6:.0f} MB are needed"
+            f"no disk space: {folder} has {free / 1e6:.0f} MB free, {free_min_bytes / 1e6:.0f} MB are needed"
         )
     with mark.open("w") as lock:
         try:
