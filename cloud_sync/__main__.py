@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from cloud_sync import azure, bundles, export, ingest, migrate, settings
+from cloud_sync.accounts import Role
+from cloud_sync.accounts_store import AccountsStore
 from cloud_sync.database import StoreUnavailableError
+from cloud_sync.deployments import FILE_MAX_BYTES, read_csv
+from cloud_sync.deployments_store import DeploymentsStore
+from cloud_sync.deployments_telling import tell_all
 from cloud_sync.fleet import Fleet
 from cloud_sync.store import Store
 from edge_module.errors import ConfigError, PonyaError
@@ -147,6 +152,66 @@ def _bundle_import(given: argparse.Namespace) -> int:
     return status
 
 
+def _web(given: argparse.Namespace) -> int:
+    from cloud_sync.web import app  # noqa: PLC0415 - no other command needs Flask
+
+    app.run(settings.WebSettings.read(os.environ, host=given.host, port=given.port), host=given.host, port=given.port)
+    return 0
+
+
+def _account_add(given: argparse.Namespace) -> int:
+    password = AccountsStore(_store().engine).add(given.name, Role(given.role))
+    print(f"{given.name} is a {given.role} now. One-time password, to be changed at the first sign-in:")
+    print(password)
+    return 0
+
+
+def _account_reset(given: argparse.Namespace) -> int:
+    password = AccountsStore(_store().engine).reset(given.name)
+    print(f"{given.name} is signed out everywhere. New one-time password, to be changed at the next sign-in:")
+    print(password)
+    return 0
+
+
+def _account_remove(given: argparse.Namespace) -> int:
+    AccountsStore(_store().engine).remove(given.name)
+    print(f"{given.name} is removed, and signed out everywhere")
+    return 0
+
+
+def _account_list(_given: argparse.Namespace) -> int:
+    for account in AccountsStore(_store().engine).all():
+        print(f"{account.name:<32} {account.role}{'  (has not chosen a password yet)' if account.must_change else ''}")
+    return 0
+
+
+def _deployments_import(given: argparse.Namespace) -> int:
+    env = settings.Environment(os.environ)
+    box = env.survey_box()
+    env.check()
+    store = DeploymentsStore(_store().engine)
+    with given.file.open("rb") as file:
+        found = read_csv(file.read(FILE_MAX_BYTES + 1), box)
+    records = store.save(found, by="import")
+    print(f"{len(found)} deployments are entered; {records} pictures have found their place")
+    waiting = list(store.to_tell())
+    if waiting:
+        print(f"to be told, by `web` while it runs or by `deployments tell`: {', '.join(waiting)}")
+    return 0
+
+
+def _deployments_tell(_given: argparse.Namespace) -> int:
+    env = settings.Environment(os.environ)
+    iothub = env.connection_string("IOTHUB_CONNECTION_STRING", "HostName", "SharedAccessKeyName", "SharedAccessKey")
+    storage, days = env.storage(), env.upload_sas_days()
+    env.check()
+    fleet = Fleet(azure.registry(iothub), azure.storage(storage), upload_sas=timedelta(days=days))
+    outcome = tell_all(DeploymentsStore(_store().engine), fleet)
+    for gateway_id, why in outcome.items():
+        print(f"{gateway_id}: {why or 'told'}")
+    return _FAILED if any(outcome.values()) else 0
+
+
 def _store(*, current: bool = True) -> Store:
     env = settings.Environment(os.environ)
     url = env.text("PONYA_DATABASE_URL")
@@ -183,6 +248,25 @@ def _parser() -> argparse.ArgumentParser:
     observations = _command(exporting, "observations", _export, "one line for each file that a gateway has judged")
     observations.add_argument("--format", choices=["jsonl"], default="jsonl")
     observations.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
+
+    serving = _command(commands, "web", _web, "serve the pages until stopped")
+    serving.add_argument("--host", default="127.0.0.1", help="address to listen at, default %(default)s")
+    serving.add_argument("--port", type=int, default=8080, help="default %(default)s")
+
+    account = commands.add_parser("account", help="who may sign in to the pages").add_subparsers(required=True)
+    adding = _command(account, "add", _account_add, "make an account; prints its one-time password")
+    adding.add_argument("name", metavar="NAME")
+    adding.add_argument("--role", choices=list(Role), required=True, help="coordinators see exact places")
+    resetting = _command(account, "reset", _account_reset, "give an account a new one-time password")
+    resetting.add_argument("name", metavar="NAME")
+    removing = _command(account, "remove", _account_remove, "remove an account")
+    removing.add_argument("name", metavar="NAME")
+    _command(account, "list", _account_list, "every account and its role")
+
+    deployments = commands.add_parser("deployments", help="cameras and where they stand").add_subparsers(required=True)
+    entering = _command(deployments, "import", _deployments_import, "enter Camtrap DP's deployments.csv, whole or not")
+    entering.add_argument("file", type=Path, metavar="FILE")
+    _command(deployments, "tell", _deployments_tell, "tell gateways what they have not been told of their deployments")
 
     bundle = commands.add_parser("bundle", help="gateways without a link").add_subparsers(required=True)
     _command(bundle, "key", _bundle_key, "make headquarters' key pair")

@@ -4,6 +4,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -80,7 +81,9 @@ def hashed(password: str) -> str:
     return _hasher.hash(password)
 
 
-_NOBODYS: Final = hashed(secrets.token_hex())
+@cache
+def _nobodys() -> str:
+    return hashed(secrets.token_hex())
 
 
 def matches(password_hash: str | None, password: str) -> bool:
@@ -88,6 +91,6 @@ def matches(password_hash: str | None, password: str) -> bool:
     if len(password) > PASSWORD_MAX:
         return False
     try:
-        return _hasher.verify(password_hash or _NOBODYS, password) and password_hash is not None
+        return _hasher.verify(password_hash or _nobodys(), password) and password_hash is not None
     except (VerificationError, InvalidHashError):
         return False

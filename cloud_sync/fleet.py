@@ -4,7 +4,7 @@ Their SDKs' exceptions end here: `TransientDelivery` is worth another try, `Perm
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -93,6 +93,16 @@ class Fleet:
         """
         patch = Twin(properties=TwinProperties(desired={"confirmed": confirmed.to_twin()}))
         with _reported(f"confirming to {gateway_id}"):
+            self._registry.update_module_twin(gateway_id, MODULE_ID, patch)
+
+    def tell_deployments(self, gateway_id: str, told: Sequence[Mapping[str, Any]]) -> None:
+        """Write the desired property ``deployments``, as `deployments.for_twin` makes it.
+
+        Raises:
+            TransientDelivery, PermanentDelivery: it was not written.
+        """
+        patch = Twin(properties=TwinProperties(desired={"deployments": [dict(one) for one in told]}))
+        with _reported(f"telling {gateway_id} its deployments"):
             self._registry.update_module_twin(gateway_id, MODULE_ID, patch)
 
     def send_upload_sas(self, gateway_id: str) -> datetime:

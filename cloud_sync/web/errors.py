@@ -1,0 +1,76 @@
+"""Errors as people read them: what happened, and what to do."""
+
+import logging
+from typing import Final
+
+from flask import Flask, jsonify, redirect, render_template, request, url_for
+from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped] # ships no type hints
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+from cloud_sync.database import StoreUnavailableError
+from cloud_sync.web.access import wants_page
+
+log = logging.getLogger(__name__)
+
+_PAGES: Final[dict[int, tuple[str, str]]] = {
+    400: ("That cannot be answered", "Something in the address or the form is not as it should be."),
+    401: ("Please sign in", "You are not signed in, or your session has ended."),
+    403: ("Not for your role", "Your account may not see or do this."),
+    404: ("Not here", "There is no such page, or what it was about is no longer there."),
+    405: ("Not like this", "This address takes other requests."),
+    413: ("Too large", "This form takes less than was sent."),
+    429: ("Too many attempts", "Wait a minute, then try again."),
+    500: (
+        "A fault of ours",
+        "It has been written to the log. Nothing that was recorded is lost; going back and trying again is safe.",
+    ),
+    503: (
+        "The database is away",
+        "Nothing is lost: gateways keep what is not confirmed. Try again in a minute, then look at the database.",
+    ),
+}
+
+
+def handle(app: Flask) -> None:
+    """Answer every error by a page, or by JSON where a program asked."""
+
+    @app.errorhandler(CSRFError)
+    def _forged(error: HTTPException) -> Response:
+        log.warning("a form without its token was refused: %s", error.description)
+        return _answer(400, "This form was not sent from this site, or it has grown old. Open it again and send it.")
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> Response:
+        code = error.code or 500
+        if code == 401 and wants_page():  # noqa: PLR2004 - HTTP's own number
+            back = request.full_path.rstrip("?") if request.method == "GET" else None
+            return redirect(url_for("sign_in.form", next=back if back != "/" else None), 303)
+        if isinstance(error.response, Response):
+            return error.response
+        if code < 400:  # noqa: PLR2004 - a redirect that routing makes
+            return Response(status=code, headers=error.get_headers())
+        own = error.description if error.description != type(error).description else None
+        return _answer(code, own)
+
+    @app.errorhandler(StoreUnavailableError)
+    def _away(error: StoreUnavailableError) -> Response:
+        log.warning("answered 503: %s", error)
+        response = _answer(503, None)
+        response.headers["Retry-After"] = "30"
+        return response
+
+    @app.errorhandler(Exception)
+    def _fault(error: Exception) -> Response:
+        log.error("fault while answering %s", request.endpoint, exc_info=error)
+        return _answer(500, None)
+
+
+def _answer(code: int, what: str | None) -> Response:
+    title, does = _PAGES.get(code, _PAGES[400] if code < 500 else _PAGES[500])  # noqa: PLR2004
+    text = what or does
+    if wants_page():
+        return Response(render_template("error.html", code=code, title=title, text=text), code, mimetype="text/html")
+    response: Response = jsonify({"status": code, "title": title, "detail": text})
+    response.status_code = code
+    return response

@@ -1,0 +1,68 @@
+"""How values are written on pages. Times carry their own offset; nothing is rounded into another meaning."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final
+
+from flask import Flask
+from markupsafe import Markup
+
+NONE: Final = "\N{EN DASH}"
+_UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
+_THOUSAND: Final = 1000
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+
+
+def register(app: Flask, *, utc_offset_min: int) -> None:
+    """Make the filters known to templates; `utc_offset_min` is of headquarters' own times."""
+
+    def when(instant: datetime | None, offset_min: int | None = None) -> Markup:
+        return _time(instant, utc_offset_min if offset_min is None else offset_min)
+
+    app.jinja_env.filters.update(when=when, ago=ago, size=size, number=number, percent=percent, offset=offset)
+
+
+def _time(instant: datetime | None, offset_min: int) -> Markup:
+    if instant is None:
+        return Markup("{}").format(NONE)
+    local = instant.astimezone(timezone(timedelta(minutes=offset_min)))
+    return Markup('<time datetime="{}" class="text-nowrap">{} <span class="offset">{}</span></time>').format(
+        local.isoformat(), local.strftime("%Y-%m-%d %H:%M"), offset(offset_min)
+    )
+
+
+def offset(offset_min: int) -> str:
+    """Minutes east of UTC as ISO 8601 writes them."""
+    hours, minutes = divmod(abs(offset_min), 60)
+    return f"{'-' if offset_min < 0 else '+'}{hours:02}:{minutes:02}"
+
+
+def ago(instant: datetime | None) -> str:
+    """How long ago, roughly."""
+    if instant is None:
+        return "never"
+    seconds = (datetime.now(UTC) - instant).total_seconds()
+    for unit, unit_s in (("day", _DAY_S), ("hour", _HOUR_S), ("minute", _MINUTE_S)):
+        if seconds >= unit_s:
+            count = int(seconds // unit_s)
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def size(size_bytes: float | None) -> str:
+    """Bytes in decimal units."""
+    if size_bytes is None:
+        return NONE
+    value, unit = float(size_bytes), 0
+    while value >= _THOUSAND and unit + 1 < len(_UNITS):
+        value, unit = value / _THOUSAND, unit + 1
+    return f"{value:.0f} {_UNITS[unit]}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def number(value: float | None) -> str:
+    """A count, thousands apart."""
+    return NONE if value is None else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def percent(share: float | None) -> str:
+    """A probability."""
+    return NONE if share is None else f"{100 * share:.1f} %"

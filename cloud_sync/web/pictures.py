@@ -1,0 +1,120 @@
+"""A camera's pictures in tabs, one picture with everything known of it, and the pictures themselves."""
+
+import re
+from typing import Any, Final
+
+from flask import Blueprint, Response, abort, render_template, request
+from sqlalchemy import Row
+from werkzeug.exceptions import BadRequest
+
+from cloud_sync.deployments import Deployment
+from cloud_sync.web import blobs
+from cloud_sync.web.map_store import Seen, Span
+from cloud_sync.web.pictures_store import FATES, SHOWABLE, Cursor, Tab
+from cloud_sync.web.services import Services
+from edge_module.domain import KEPT_FATES, Fate
+from edge_module.errors import MediaError, TransientDelivery
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_UNASSIGNED: Final = "unassigned"
+_CACHED_S: Final = 3600
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Pages about pictures."""
+    pages = Blueprint("pictures", __name__)
+
+    @pages.get("/cameras/<key>")
+    def camera(key: str) -> str:
+        tab, before = _tab(), _cursor()
+        deployment = _deployment(key)
+        found = deployment.key if deployment else None
+        seen = services.map.seen(Span(), [found] if found else []).get(found) or Seen()
+        counts = {t: sum(seen.counts.get(fate, 0) for fate in fates) for t, fates in FATES.items()}
+        page = services.pictures.page(found, tab, before)
+        return render_template(
+            "camera.html", deployment=deployment, key=key, tab=tab, tabs=Tab, counts=counts, page=page, before=before
+        )
+
+    def _deployment(key: str) -> Deployment | None:
+        if key == _UNASSIGNED:
+            return None
+        return services.deployments.get(key) or abort(404, "There is no such camera; it may have been removed.")
+
+    @pages.get("/pictures/<key>")
+    def picture(key: str) -> str:
+        record = services.pictures.record(bytes.fromhex(key)) if _SHA256.fullmatch(key) else None
+        if record is None:
+            abort(404, "There is no such picture.")
+        deployment = services.deployments.get(record.deployment_key) if record.deployment_key else None
+        stored = services.pictures.stored(record.media_id) if record.media_id else []
+        shown, why_not = _shown(record, stored)
+        return render_template(
+            "picture.html", record=record, deployment=deployment, stored=stored, shown=shown, why_not=why_not
+        )
+
+    def _shown(record: Row[Any], stored: list[Row[Any]]) -> tuple[Row[Any] | None, str]:
+        """The largest variant that can be looked at, or why there is none."""
+        showable = [media for media in stored if media.variant in SHOWABLE]
+        if not showable:
+            told = services.pictures.told_of(record.media_id, record.gateway_id) if record.media_id else []
+            return None, told[0].text if told else _why_not_stored(record)
+        try:
+            if services.blobs.is_there(showable[-1]):
+                return showable[-1], ""
+        except TransientDelivery:
+            return None, "It is stored, but Blob Storage does not answer just now. Try again in a minute."
+        return None, "It was stored, and has been deleted from storage since. What was recorded of it stands below."
+
+    @pages.get("/media/<media_id>/<variant>.jpg")
+    def stored(media_id: str, variant: str) -> Response:
+        small = variant == "small"
+        if not _SHA256.fullmatch(media_id) or (variant not in SHOWABLE and not small):
+            abort(404)
+        found = [m for m in services.pictures.stored(media_id) if m.variant in (SHOWABLE if small else (variant,))]
+        if not found:
+            abort(404, "This picture is not stored at headquarters.")
+        try:
+            content = services.blobs.read(found[0])
+            jpeg = blobs.thumbnail(content) if small else blobs.without_metadata(content)
+        except MediaError as exc:
+            abort(404, str(exc))
+        except TransientDelivery:
+            abort(503, "Blob Storage does not answer just now. Try again in a minute.")
+        response = Response(jpeg, mimetype="image/jpeg")
+        response.cache_control.private = True
+        response.cache_control.max_age = _CACHED_S
+        response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+        return response
+
+    return pages
+
+
+def _tab() -> Tab:
+    try:
+        return Tab(request.args.get("tab", Tab.ALL))
+    except ValueError as exc:
+        raise BadRequest("tab: there are " + ", ".join(Tab) + ".") from exc
+
+
+def _cursor() -> Cursor | None:
+    text = request.args.get("before", "")
+    try:
+        return Cursor.parse(text) if text else None
+    except ValueError as exc:
+        raise BadRequest("before: is not a place in this list. Begin again from its first page.") from exc
+
+
+def _why_not_stored(record: Row[Any]) -> str:
+    fate = Fate(record.fate)
+    if fate is Fate.HUMAN:
+        return "It shows a person: such pictures never leave the gateway."
+    if fate is Fate.UNREADABLE:
+        return "The file could not be read, so there is no picture of it. The card has what there is."
+    if fate is Fate.DUPLICATE:
+        return "It has the same bytes as another file, under which it is stored."
+    if fate in KEPT_FATES:
+        return "It has not arrived yet: the gateway keeps the original, and sends it when its link and budget allow."
+    return (
+        "The gateway judged it not to be worth the link. The card is the archive: ask for it before the card is wiped."
+    )
