@@ -106,7 +106,7 @@ def tune(late: Late, stems: Sequence[Path], *, epochs: float, seed: int, rate: f
     Args:
         late: with the published weights.
         stems: views, as `models.views` stores them, and beside each what `models.early` made of it.
-        epochs: how often all views are seen, 0 for not at all; the learning rate falls by a cosine to nothing at their end.
+        epochs: how often all views are seen, 0 for not at all; the learning rate falls by a cosine to nothing.
         seed: of order, flips and dropout.
         rate: learning rate to begin with.
         checkpoint: written now and then, read if it is there.

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from edge_module.backbone import Backbone
 from edge_module.model_store import SHIPPED_MODEL_DIR
 from edge_module.verdict import DayNight, Thresholds
-from models import early, evaluate, exam, golden, pictures
+from models import early, evaluate, exam, gate, golden, pictures
 from models.build import ROOT, BuildError, build, published_weights, run
 from models.fit import fit
 from models.synthesise import BUILD_DIR
@@ -205,6 +205,10 @@ def main() -> int:
         return 2
     (final.folder / "head.json").write_bytes(head)
     faults = install(final.folder)
+    if final.name == _without(_HELD_OUT).name:
+        answers = exam.answers(_HELD_OUT, "composed", final.folder)
+        gate.store(SHIPPED_MODEL_DIR, exam.paper(_HELD_OUT, "composed"), answers)
+        golden.write_sums(SHIPPED_MODEL_DIR)
     logger.info(
         "%s: %d pictures of %d sources at hand; %d epochs; %.0f s", final.name, len(used),
         len({p.group for p in used}), _EPOCHS, time.monotonic() - began,
