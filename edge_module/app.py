@@ -18,7 +18,6 @@ from edge_module.database import Step, no_step
 from edge_module.domain import CardReceipt
 from edge_module.health import Health
 from edge_module.ledger import Ledger
-from edge_module.methods import Methods
 from edge_module.originals import Originals
 from edge_module.pipeline import Pipeline
 from edge_module.scan import JsonReport, TableReport
@@ -94,6 +93,7 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
     # The SDKs take their time to import: only a gateway needs them.
     from edge_module.blobs import Blobs, UploadSas  # noqa: PLC0415
     from edge_module.hub import Hub  # noqa: PLC0415
+    from edge_module.methods import Methods  # noqa: PLC0415
 
     folder, clock, model = Path(settings.data_dir).expanduser(), SystemClock(), load_model(settings)
     with open_ledger(settings) as (ledger, kept):

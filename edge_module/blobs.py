@@ -16,7 +16,7 @@ from azure.core.exceptions import (
 )
 from azure.storage.blob import ContainerClient, ContentSettings, StorageErrorCode
 
-from edge_module.errors import PermanentDelivery, TransientDelivery, WireError
+from edge_module.errors import CredentialRefused, PermanentDelivery, TransientDelivery, WireError
 from edge_module.fields import Fields
 
 _TIMEOUT_S: Final = 60
@@ -24,10 +24,6 @@ _PLAIN_HTTP_HOSTS: Final = ("127.0.0.1", "localhost", "azurite")
 """Of a local Azure: there the credential does not leave the machine."""
 _FORBIDDEN: Final = 403
 _BAD_REQUEST: Final = 400
-
-
-class CredentialRefused(TransientDelivery):
-    """Storage does not accept the credential, or there is none: ask headquarters for another and try again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

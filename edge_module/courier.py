@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from edge_module import wire
-from edge_module.blobs import CredentialRefused
 from edge_module.clock import Clock
-from edge_module.errors import MediaError, PermanentDelivery, TransientDelivery
+from edge_module.errors import CredentialRefused, MediaError, PermanentDelivery, TransientDelivery
 from edge_module.ledger import Ledger
 from edge_module.originals import Originals
 from edge_module.outbox import Owed

@@ -37,6 +37,10 @@ class TransientDelivery(PonyaError):  # noqa: N818 - named by what to do, as des
     """Not delivered, may be later: back off and try again."""
 
 
+class CredentialRefused(TransientDelivery):
+    """Storage does not accept the credential, or there is none: ask headquarters for another and try again."""
+
+
 class PermanentDelivery(PonyaError):  # noqa: N818
     """Never deliverable as it is: bury it and report."""
 
