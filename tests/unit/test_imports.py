@@ -1,6 +1,8 @@
 """Imports run one way (docs: design of the houses): the gateway knows nothing of headquarters."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,10 +63,17 @@ def test_the_contract_and_the_scoring_path_lead_nowhere_else() -> None:
 
 
 def test_wire_needs_the_standard_library_only() -> None:
-    import sys  # noqa: PLC0415
-
     for room in CONTRACT - {"bundle_format"}:
         for node in ast.walk(ast.parse((ROOT / "edge_module" / f"{room}.py").read_bytes())):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
                 assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names | {"edge_module"}, room
+
+
+def test_a_scan_starts_without_the_sdks_of_the_cloud() -> None:
+    """They take longer to import than a card takes to its first verdict."""
+    code = "import edge_module.app, sys; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not {"azure", "aiohttp", "requests", "paho"} & set(loaded.stdout.split())
