@@ -21,9 +21,6 @@ from PIL import Image
 
 from models.draw import Animal, Picture, Shot, burst, draw
 
-DEPLOYMENTS: Final = Path(__file__).with_name("deployments.csv")
-"""Camtrap DP: where the cameras stand, by the serial numbers that their pictures carry."""
-
 _SEEDS: Final = {"DEMO-01": 22, "DEMO-02": 24, "DEMO-03": 25, "DEMO-04": 23}
 """A camera's serial number, and the seed of what it looks at."""
 

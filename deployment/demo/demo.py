@@ -8,18 +8,20 @@ import socket
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from cloud_sync.accounts import Role
-from deployment.demo import inserted, outcome, state
+from deployment.demo import inserted, state
 from deployment.demo.errors import DemoError
-from deployment.demo.headquarters import Headquarters
 from deployment.demo.processes import Processes
 from deployment.local import azurite
 from deployment.local.state import read_env
+
+if TYPE_CHECKING:
+    from deployment.demo.headquarters import Headquarters
 
 GATEWAY: Final = "gateway-1"
 WEB_PORT: Final = 8080
@@ -54,6 +56,57 @@ class Options:
     patience_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A demonstration under way.
+
+    Args:
+        address: of headquarters' pages.
+        passwords: the one-time password of the account that each role has.
+    """
+
+    processes: Processes
+    headquarters: "Headquarters"
+    address: str
+    passwords: Mapping[Role, str]
+
+    @property
+    def invitation(self) -> str:
+        """Where to look, and how to sign in."""
+        accounts = [f"  {role:<12} {password}" for role, password in self.passwords.items()]
+        return "\n".join(
+            ["", f"Headquarters' pages: {self.address}", "Sign in with a one-time password:", *accounts, ""]
+        )
+
+    def watch(self, *, patience_s: float) -> None:
+        """Tell of the card's way until it has come to its end.
+
+        Raises:
+            DemoError: nothing has moved for so long, or a process has ended.
+        """
+        before, moved_at = None, time.monotonic()
+        while True:
+            self.processes.check()
+            now = self.headquarters.progress(GATEWAY)
+            if now != before:
+                if before is None or now.line != before.line:
+                    _say(f"  {now.line}", file=sys.stderr)
+                before, moved_at = now, time.monotonic()
+            if now.is_settled:
+                return
+            if time.monotonic() - moved_at > patience_s:
+                raise DemoError(f"not all is recorded, and nothing has moved for {patience_s:.0f} s: {now.line}")
+            time.sleep(_LOOK_S)
+
+    def conclude(self) -> int:
+        """Print the balance, the last line; returns the exit status."""
+        found = self.headquarters.outcome(GATEWAY)
+        for fault in found.faults:
+            _say(f"demo: does not balance: {fault}", file=sys.stderr)
+        _say(json.dumps(found.to_json()))
+        return 1 if found.faults else 0
+
+
 def run(options: Options) -> int:
     """Show the whole system.
 
@@ -63,6 +116,25 @@ def run(options: Options) -> int:
     Raises:
         DemoError: it cannot start, or go on.
         KeyboardInterrupt: somebody ended it; nothing of it runs any more.
+    """
+    with running(options) as demo:
+        _say(demo.invitation)
+        demo.watch(patience_s=options.patience_s if options.once else math.inf)
+        if options.once:
+            return demo.conclude()
+        _say(demo.invitation)
+        _say("Ctrl-C ends the demonstration.")
+        while True:
+            demo.processes.check()
+            time.sleep(_LOOK_S)
+
+
+@contextlib.contextmanager
+def running(options: Options) -> Iterator[Running]:
+    """Start everything and insert the card; end everything.
+
+    Raises:
+        DemoError: it cannot start.
     """
     folder = options.state.expanduser().resolve()
     card = inserted.checked(options.card, folder) if options.card else folder / "card"
@@ -75,21 +147,16 @@ def run(options: Options) -> int:
         azure = _start_azure(processes, folder)
         if not options.card:
             processes.start("card", "deployment.demo.card", str(card), env=_environment())
-        headquarters, invitation = _start_headquarters(processes, folder, azure, port)
+        headquarters, passwords = _start_headquarters(processes, folder, azure, port)
         stack.callback(headquarters.close)
         _start_gateway(processes, folder, azure)
+        address = f"http://127.0.0.1:{port}"
+        processes.wait_for(lambda: _answers(f"{address}/readyz"), within_s=_START_S, what="headquarters' pages")
         if not options.card:
             processes.wait_ended("card", within_s=_START_S)
         inserted.insert(card, folder / "cards", "demo")
         _say(f"Card inserted: {card if options.card else 'the demo card, drawn by the project itself'}")
-        _watch(processes, headquarters, patience_s=options.patience_s if options.once else math.inf)
-        if options.once:
-            return _conclude(headquarters)
-        _say(invitation)
-        _say("Ctrl-C ends the demonstration.")
-        while True:
-            processes.check()
-            time.sleep(_LOOK_S)
+        yield Running(processes=processes, headquarters=headquarters, address=address, passwords=passwords)
 
 
 def _start_azure(processes: Processes, folder: Path) -> Path:
@@ -104,8 +171,13 @@ def _start_azure(processes: Processes, folder: Path) -> Path:
     return azure
 
 
-def _start_headquarters(processes: Processes, folder: Path, azure: Path, port: int) -> tuple[Headquarters, str]:
-    """Set headquarters up and start it; returns it with where to look and how to sign in."""
+def _start_headquarters(
+    processes: Processes, folder: Path, azure: Path, port: int
+) -> "tuple[Headquarters, str, dict[Role, str]]":
+    """Set headquarters up and start it; returns it, the address of its pages, and one-time passwords."""
+    # Azure's SDKs take seconds to import: meanwhile the local Azure starts, and a mistake has been told before.
+    from deployment.demo.headquarters import Headquarters  # noqa: PLC0415
+
     service_env = _file(processes, azure / "service.env")
     settings = {
         "DATABASE_URL": f"sqlite:///{folder / 'hq.db'}",
@@ -117,15 +189,8 @@ def _start_headquarters(processes: Processes, folder: Path, azure: Path, port: i
     headquarters = Headquarters(env)
     headquarters.set_up(GATEWAY)
     processes.start("ingest", "cloud_sync", "ingest", env=env)
-    if not find_spec("cloud_sync.web.app"):
-        return headquarters, "no pages yet"
     processes.start("web", "cloud_sync", "web", "--port", str(port), env=env)
-    address = f"http://127.0.0.1:{port}"
-    accounts = [f"  {role:<12} {headquarters.add_account(role)}" for role in Role]
-    processes.wait_for(lambda: _answers(f"{address}/readyz"), within_s=_START_S, what="the pages")
-    lines = ["", f"Headquarters' pages: {address}", "Sign in with a one-time password:", *accounts, ""]
-    _say("\n".join(lines))
-    return headquarters, "\n".join(lines)
+    return headquarters, {role: headquarters.add_account(role) for role in Role}
 
 
 def _start_gateway(processes: Processes, folder: Path, azure: Path) -> None:
@@ -133,36 +198,6 @@ def _start_gateway(processes: Processes, folder: Path, azure: Path) -> None:
     env = {f"PONYA_{name}": value for name, value in settings.items()}
     module_env = _file(processes, azure / "gateways" / GATEWAY / "module.env")
     processes.start("gateway", "edge_module", "run", env=_environment() | read_env(module_env) | env)
-
-
-def _watch(processes: Processes, headquarters: Headquarters, *, patience_s: float) -> None:
-    """Tell of the card's way until it has come to its end.
-
-    Raises:
-        DemoError: nothing has moved for so long.
-    """
-    before, moved_at = None, time.monotonic()
-    while True:
-        processes.check()
-        now = outcome.progress(headquarters.store, GATEWAY)
-        if now != before:
-            if before is None or now.line != before.line:
-                _say(f"  {now.line}", file=sys.stderr)
-            before, moved_at = now, time.monotonic()
-        if now.is_settled:
-            return
-        if time.monotonic() - moved_at > patience_s:
-            raise DemoError(f"not all is recorded, and nothing has moved for {patience_s:.0f} s: {now.line}")
-        time.sleep(_LOOK_S)
-
-
-def _conclude(headquarters: Headquarters) -> int:
-    """Print the balance, the last line; returns the exit status."""
-    found = outcome.outcome(headquarters.store, headquarters.container(GATEWAY), GATEWAY)
-    for fault in found.faults:
-        _say(f"demo: does not balance: {fault}", file=sys.stderr)
-    _say(json.dumps(found.to_json()))
-    return 1 if found.faults else 0
 
 
 def _environment() -> dict[str, str]:

@@ -3,9 +3,8 @@
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
-
-from azure.storage.blob import ContainerClient
 
 from cloud_sync import azure, deployments, migrate
 from cloud_sync.accounts import Role
@@ -15,7 +14,10 @@ from cloud_sync.fleet import Fleet
 from cloud_sync.records import container_of
 from cloud_sync.settings import IngestSettings, WebSettings
 from cloud_sync.store import Store
-from deployment.demo.card import DEPLOYMENTS
+from deployment.demo.outcome import Outcome, Progress, outcome, progress
+
+DEPLOYMENTS: Final = Path(__file__).with_name("deployments.csv")
+"""Camtrap DP: where the demo card's cameras stand, by the serial numbers that its pictures carry."""
 
 _UPLOAD_SAS: Final = timedelta(days=7)
 
@@ -45,9 +47,13 @@ class Headquarters:
         """Make an account that has its role's name; returns the one-time password."""
         return AccountsStore(self.store.engine).add(role.value, role)
 
-    def container(self, gateway_id: str) -> ContainerClient:
-        """Where a gateway's pictures lie."""
-        return self._storage.get_container_client(container_of(gateway_id))
+    def progress(self, gateway_id: str) -> Progress:
+        """How far a gateway's card has come."""
+        return progress(self.store, gateway_id)
+
+    def outcome(self, gateway_id: str) -> Outcome:
+        """The balance of a gateway's card, its pictures looked up in Blob Storage."""
+        return outcome(self.store, self._storage.get_container_client(container_of(gateway_id)), gateway_id)
 
     def close(self) -> None:
         """Let go of everything."""

@@ -5,12 +5,13 @@ import csv
 from cloud_sync.deployments import read_csv
 from cloud_sync.geo import Box
 from deployment.demo import card
+from deployment.demo.headquarters import DEPLOYMENTS
 
 EASTERN_NEPAL = Box(west_deg=86.8, south_deg=26.3, east_deg=88.3, north_deg=28.0)
 
 
 def test_every_camera_of_the_card_has_a_place_for_all_of_its_pictures():
-    by_camera = {d.camera_id: d for d in read_csv(card.DEPLOYMENTS.read_bytes(), EASTERN_NEPAL)}
+    by_camera = {d.camera_id: d for d in read_csv(DEPLOYMENTS.read_bytes(), EASTERN_NEPAL)}
     taken = {}
     for visit in card._VISITS:
         taken.setdefault(visit.camera, []).append(visit.taken)
@@ -22,7 +23,7 @@ def test_every_camera_of_the_card_has_a_place_for_all_of_its_pictures():
 
 
 def test_the_file_says_that_the_places_are_invented():
-    with card.DEPLOYMENTS.open(newline="") as file:
+    with DEPLOYMENTS.open(newline="") as file:
         for row in csv.DictReader(file):
             assert row["locationName"].startswith("Invented ")
             assert "Invented for the demonstration" in row["deploymentComments"]
