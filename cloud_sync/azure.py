@@ -12,7 +12,15 @@ from azure.storage.blob.aio import BlobServiceClient as AsyncBlobServiceClient
 from cloud_sync.settings import Storage
 from edge_module.errors import ConfigError
 
-_TIMEOUTS: Final[dict[str, Any]] = {"connection_timeout": 10, "read_timeout": 60, "retry_total": 2}
+_TIMEOUTS: Final[dict[str, Any]] = {
+    "connection_timeout": 10,
+    "read_timeout": 20,
+    # The SDK's own first pause is 15 s: longer than a consumer may be silent.
+    "retry_total": 2,
+    "initial_backoff": 0.5,
+    "increment_base": 2,
+    "random_jitter_range": 0.25,
+}
 
 
 def registry(connection_string: str) -> IoTHubRegistryManager:
