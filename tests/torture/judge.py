@@ -20,7 +20,7 @@ from edge_module.receipts import receipt, within
 _NOT_COMPARED: Final = ("gateway_id", "ledger_id", "sequence")
 """Columns of a record that say how it came, not what it says."""
 
-_SAMPLE_S: Final = 0.05
+_SAMPLE_S: Final = 0.1
 _GATEWAY_ALERTS_ALLOWED: Final = {"card_interrupted"}
 
 
