@@ -57,14 +57,17 @@ def open_ledger(settings: Settings, *, on_step: Step = no_step) -> Iterator[tupl
     with ledger:
         kept = originals(settings)
         kept.sweep()
-        if aside is not None:
+        if not ledger.notes_read:  # asked of the ledger, not of `aside`: a power cut may have interrupted this before
             restored = kept.restore_into(ledger)
-            text = (
-                f"the ledger was damaged and set aside as {aside.name}; {restored} pictures were restored from the kept"
-                " originals; cards that were not yet safe to wipe must be read again"
-            )
-            _log.error("%s", text)
-            ledger.outbox.put(wire.Alert(code="ledger_rebuilt", text=text, at=datetime.now(UTC)))
+            if aside is not None or restored:
+                was = f"was damaged and set aside as {aside.name}" if aside else "was lost"
+                text = (
+                    f"the ledger {was}; {restored} pictures were restored from the kept originals; cards that were not"
+                    " yet safe to wipe must be read again"
+                )
+                _log.error("%s", text)
+                ledger.outbox.put(wire.Alert(code="ledger_rebuilt", text=text, at=datetime.now(UTC)))
+            ledger.set_notes_read()
         yield ledger, kept
 
 

@@ -361,6 +361,16 @@ class Ledger:
 
     # --- originals and compaction ---------------------------------------------------------------------------------
 
+    @property
+    def notes_read(self) -> bool:
+        """Whether this ledger knows what the notes beside the kept originals say: a new one does not."""
+        return bool(self._database.read("SELECT 1 FROM meta WHERE key = 'notes_read'"))
+
+    def set_notes_read(self) -> None:
+        """All notes have been restored."""
+        with self._database.transaction("notes_read") as connection:
+            connection.execute("INSERT OR IGNORE INTO meta VALUES ('notes_read', '1')")
+
     def restore(self, record: Record) -> None:
         """Take back what a note beside a kept original says: after a damaged ledger was set aside."""
         media_id, path = bytes.fromhex(record.media_id), os.fsencode(record.path)

@@ -26,7 +26,7 @@ ROUNDS = int(os.environ.get("PONYA_CRASH_ROUNDS", "2"))
 STEPS = [
     *(
         f"{name}:{moment}"
-        for name in ("identity", "begin", "listed", "end")
+        for name in ("identity", "notes_read", "begin", "listed", "end")
         for moment in ("begun", "written", "committed")
     ),
     *(f"{name}:{moment}" for name in ("list", "settle") for moment in ("begun", "written", "committed")),
@@ -131,6 +131,21 @@ def test_cut_at(truth: Truth, tmp_path: Path, step: str, which: str) -> None:
     assert record(data) == truth.record
     final = {line["path"]: line for line in map(json.loads, reported(data)[len(claimed) :]) if "path" in line}
     assert all(final[line["path"]] == line for line in claimed if "path" in line), "what was told stays true"
+
+
+@pytest.mark.parametrize(
+    "step", ["restore:written", "restore:committed", "put:begun", "put:committed", "notes_read:begun"]
+)
+def test_cut_while_a_damaged_ledger_is_rebuilt(truth: Truth, tmp_path: Path, step: str) -> None:
+    data = tmp_path / "data"
+    assert cut(truth.card, data) == 0
+    (data / "ledger.sqlite").write_bytes(b"garbage" * 1000)
+    assert cut(truth.card, data, step) == -signal.SIGKILL
+    assert cut(truth.card, data) == 0
+    with closing(sqlite3.connect(data / "ledger.sqlite")) as ledger:
+        (alerts,) = ledger.execute("SELECT count(*) FROM outbox WHERE kind = 'alert'").fetchone()
+    assert alerts >= 1, "loudly"
+    assert record(data) == truth.record
 
 
 def test_cut_again_and_again_it_still_gets_there(truth: Truth, tmp_path: Path) -> None:
