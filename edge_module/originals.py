@@ -61,10 +61,10 @@ class Originals:
     def _copy(media_id: str, source: BinaryIO, target: Path) -> None:
         beside = target.with_name(f".{target.name}.part")
         digest = hashlib.sha256()
-        with contextlib.ExitStack() as stack:
-            with _writing(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                copy = stack.enter_context(beside.open("wb"))
+        with _writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy = beside.open("wb")
+        try:
             while chunk := source.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 with _writing(target):
@@ -72,6 +72,9 @@ class Originals:
             with _writing(target):
                 copy.flush()
                 os.fsync(copy.fileno())
+        finally:
+            with _writing(target):  # closing writes what is left, and fails on a full disk like any write
+                copy.close()
         if digest.hexdigest() != media_id:
             beside.unlink()
             raise MediaError("changed while it was copied")

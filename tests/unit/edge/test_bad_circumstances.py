@@ -305,6 +305,22 @@ def test_a_full_disk_stops_before_anything_is_claimed(card: Path, tmp_path: Path
         assert not list((tmp_path / "data").glob("originals/*/.*"))
 
 
+@pytest.mark.skipif(not AS_ROOT or not shutil.which("mount"), reason="only root can mount a small disk")
+@pytest.mark.parametrize("size", ["40k", "100k"])
+def test_a_disk_too_full_for_originals_is_no_fault_of_the_card(card: Path, tmp_path: Path, size: str) -> None:
+    (tmp_path / "data").mkdir()
+    with small_disk(tmp_path / "data" / "originals", size) as grow:
+        full = scan(card, tmp_path / "data", "--keep")
+        assert full.status == 2, full.out
+        assert full.err.splitlines()[-1].endswith("No space left on device; an original could not be kept")
+        grow("64m")
+        run = scan(card, tmp_path / "data", "--keep")
+        assert run.status == 0, run.err
+        assert_balanced(run)
+        assert run.by_path["panda.jpg"]["verdict"] == Fate.PANDA
+        assert run.receipt["originals_owed"] == 0
+
+
 def test_a_file_that_may_not_grow_is_a_full_disk_too(card: Path, tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (48 * 1024, 48 * 1024))
