@@ -173,8 +173,8 @@ def _start_azure(processes: Processes, folder: Path) -> Path:
 
 def _start_headquarters(
     processes: Processes, folder: Path, azure: Path, port: int
-) -> "tuple[Headquarters, str, dict[Role, str]]":
-    """Set headquarters up and start it; returns it, the address of its pages, and one-time passwords."""
+) -> "tuple[Headquarters, dict[Role, str]]":
+    """Set headquarters up and start it; returns it, and one-time passwords."""
     # Azure's SDKs take seconds to import: meanwhile the local Azure starts, and a mistake has been told before.
     from deployment.demo.headquarters import Headquarters  # noqa: PLC0415
 
