@@ -10,18 +10,19 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cloud_sync import azure, bundles, export, ingest, migrate, settings
+from cloud_sync import export, migrate, settings
 from cloud_sync.accounts import Role
 from cloud_sync.accounts_store import AccountsStore
 from cloud_sync.database import StoreUnavailableError
 from cloud_sync.deployments import FILE_MAX_BYTES, read_csv
 from cloud_sync.deployments_store import DeploymentsStore
-from cloud_sync.deployments_telling import tell_all
-from cloud_sync.fleet import Fleet
 from cloud_sync.store import Store
 from edge_module.errors import ConfigError, PonyaError
+
+if TYPE_CHECKING:
+    from cloud_sync.fleet import Fleet
 
 _FAILED: Final = 1
 _WRONG: Final = 2
@@ -70,7 +71,7 @@ def _gateway_add(given: argparse.Namespace) -> int:
     env.text("PONYA_DATABASE_URL")
     env.check()
     store = _store()
-    fleet = Fleet(azure.registry(iothub), azure.storage(storage), upload_sas=timedelta(days=days))
+    fleet = _fleet(iothub, storage, days)
     credentials = fleet.register(given.gateway_id, replace=given.replace)
     store.add_gateway(given.gateway_id, datetime.now(UTC))
     host = dict(p.partition("=")[::2] for p in iothub.split(";"))["HostName"]
@@ -91,6 +92,7 @@ def _gateway_list(given: argparse.Namespace) -> int:
 
 def _ingest(_given: argparse.Namespace) -> int:
     given = settings.IngestSettings.read(os.environ)
+    from cloud_sync import ingest  # noqa: PLC0415 - see _fleet
 
     async def work() -> None:
         stop = asyncio.Event()
@@ -119,6 +121,8 @@ def _export(given: argparse.Namespace) -> int:
 
 
 def _bundle_key(_given: argparse.Namespace) -> int:
+    from cloud_sync import bundles  # noqa: PLC0415 - see _fleet
+
     path = _bundle_key_file()
     bundles.make_key(path)
     print(f"made {path}: keep it secret, and keep a copy where the building's fire cannot reach it")
@@ -126,12 +130,16 @@ def _bundle_key(_given: argparse.Namespace) -> int:
 
 
 def _bundle_enrol(given: argparse.Namespace) -> int:
+    from cloud_sync import bundles  # noqa: PLC0415 - see _fleet
+
     bundles.enrol(_store(), bundles.read_key(_bundle_key_file()), given.gateway_id, given.out)
     print(f"wrote {given.out}: a secret, for {given.gateway_id} alone; put it there and delete it here")
     return 0
 
 
 def _bundle_import(given: argparse.Namespace) -> int:
+    from cloud_sync import bundles  # noqa: PLC0415 - see _fleet
+
     env = settings.Environment(os.environ)
     storage = env.storage()
     env.text("PONYA_DATABASE_URL")
@@ -205,11 +213,21 @@ def _deployments_tell(_given: argparse.Namespace) -> int:
     iothub = env.connection_string("IOTHUB_CONNECTION_STRING", "HostName", "SharedAccessKeyName", "SharedAccessKey")
     storage, days = env.storage(), env.upload_sas_days()
     env.check()
-    fleet = Fleet(azure.registry(iothub), azure.storage(storage), upload_sas=timedelta(days=days))
+    from cloud_sync.deployments_telling import tell_all  # noqa: PLC0415 - see _fleet
+
+    fleet = _fleet(iothub, storage, days)
     outcome = tell_all(DeploymentsStore(_store().engine), fleet)
     for gateway_id, why in outcome.items():
         print(f"{gateway_id}: {why or 'told'}")
     return _FAILED if any(outcome.values()) else 0
+
+
+def _fleet(iothub: str, storage: settings.Storage, upload_sas_days: float) -> "Fleet":
+    # Azure's SDKs take seconds to import on a small machine; the commands that read the database alone do without.
+    from cloud_sync import azure  # noqa: PLC0415
+    from cloud_sync.fleet import Fleet  # noqa: PLC0415
+
+    return Fleet(azure.registry(iothub), azure.storage(storage), upload_sas=timedelta(days=upload_sas_days))
 
 
 def _store(*, current: bool = True) -> Store:

@@ -21,7 +21,6 @@ from edge_module.errors import ConfigError, PermanentDelivery, TransientDelivery
 from edge_module.wire import Confirmed
 
 MODULE_ID: Final = "camtrap"
-UPLOAD_SAS_DAYS_MAX: Final = 7
 _METHOD_TIMEOUT_S: Final = 30
 _METHOD_OK: Final = 200
 _CLOCK_SKEW: Final = timedelta(minutes=15)
@@ -33,7 +32,7 @@ class Fleet:
     """Gateways and their containers."""
 
     def __init__(self, registry: IoTHubRegistryManager, storage: BlobServiceClient, *, upload_sas: timedelta) -> None:
-        """`upload_sas`: how long a gateway may use one upload credential, at most `UPLOAD_SAS_DAYS_MAX` days."""
+        """`upload_sas`: how long an upload credential lasts, at most `settings.UPLOAD_SAS_DAYS_MAX` days."""
         self._registry = registry
         self._storage = storage
         self._upload_sas = upload_sas

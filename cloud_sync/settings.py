@@ -8,10 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from cloud_sync.fleet import UPLOAD_SAS_DAYS_MAX
 from cloud_sync.geo import Box
 from edge_module.domain import UTC_OFFSET_MAX_MIN
 from edge_module.errors import ConfigError
+
+UPLOAD_SAS_DAYS_MAX: Final = 7
+"""A user-delegation key lasts no longer."""
 
 HELP: Final = """\
 environment:
