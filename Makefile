@@ -8,7 +8,7 @@ STAMP := $(VENV)/.set-up
 TFLITE := build/venv-tflite
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo runtimes test lint bench torture docs lock clean
+.PHONY: help setup demo screenshots runtimes test lint bench torture docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ $(STAMP): requirements/dev.txt
 
 demo: $(STAMP)  ## show the whole system; CARD=DIR: your own pictures, ONCE=1: end when all is recorded, WEB_PORT=N
 	@$(RUN) -m deployment.demo $${CARD:+--card "$$CARD"} $${ONCE:+--once} $${WEB_PORT:+--port "$$WEB_PORT"}
+
+screenshots: $(STAMP)  ## take README's pictures of the running demo anew (needs Chromium)
+	$(RUN) -m deployment.demo.screenshots
 
 # The gateway's other runtime has wheels for Python 3.11 at most; elsewhere its test is skipped, aloud.
 runtimes: $(STAMP)  ## install tflite-runtime 2.14 beside, to compare verdicts with
