@@ -6,6 +6,8 @@ from typing import Final
 from flask import Flask
 from markupsafe import Markup
 
+from cloud_sync import deployments
+
 NONE: Final = "\N{EN DASH}"
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
 _THOUSAND: Final = 1000
@@ -18,7 +20,11 @@ def register(app: Flask, *, utc_offset_min: int) -> None:
     def when(instant: datetime | None, offset_min: int | None = None) -> Markup:
         return _time(instant, utc_offset_min if offset_min is None else offset_min)
 
-    app.jinja_env.filters.update(when=when, ago=ago, size=size, number=number, percent=percent, offset=offset)
+    def own(instant: datetime | None) -> Markup:
+        return _time(instant, deployments.offset_min(instant) if instant else 0)
+
+    app.jinja_env.filters.update(when=when, own=own)
+    app.jinja_env.filters.update({f.__name__: f for f in (ago, duration, size, number, percent, offset)})
 
 
 def _time(instant: datetime | None, offset_min: int) -> Markup:
@@ -41,11 +47,16 @@ def ago(instant: datetime | None) -> str:
     if instant is None:
         return "never"
     seconds = (datetime.now(UTC) - instant).total_seconds()
+    return "just now" if seconds < _MINUTE_S else f"{duration(seconds)} ago"
+
+
+def duration(seconds: float) -> str:
+    """A time span by its largest unit."""
     for unit, unit_s in (("day", _DAY_S), ("hour", _HOUR_S), ("minute", _MINUTE_S)):
         if seconds >= unit_s:
             count = int(seconds // unit_s)
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return "just now"
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{seconds:.0f} seconds"
 
 
 def size(size_bytes: float | None) -> str:

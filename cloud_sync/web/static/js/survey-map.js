@@ -10,6 +10,7 @@ export class SurveyMap {
   static async open(target) {
     const library = await import(target.dataset.library);
     library.setWorkerUrl(new URL(target.dataset.worker, globalThis.location.href).href);
+    const isPlaced = /(^#|&)map=/.test(globalThis.location.hash); // before the map writes its own place there
     const box = JSON.parse(target.dataset.box);
     const style = target.dataset.style || embeddedStyle(await (await fetch(target.dataset.basemap)).json(), box);
     const map = new library.Map({
@@ -28,14 +29,14 @@ export class SurveyMap {
       map.once("load", resolve);
       map.once("error", (event) => reject(event.error));
     });
-    return new SurveyMap(library, map, target);
+    return new SurveyMap(library, map, target, isPlaced);
   }
 
-  constructor(library, map, target) {
+  constructor(library, map, target, isPlaced) {
     this.library = library;
     this.map = map;
     this.target = target;
-    this.placed = /(^#|&)map=/.test(globalThis.location.hash);
+    this.isPlaced = isPlaced;
     map.getCanvas().setAttribute("aria-label", "Map of cameras; the list beside it has the same");
     map.addSource("survey", { type: "geojson", data: NOTHING });
     for (const layer of layers()) map.addLayer(layer);
@@ -52,8 +53,8 @@ export class SurveyMap {
     const survey = await answer.json();
     this.map.getSource("survey").setData(survey);
     this.target.dataset.features = survey.features.length;
-    if (!this.placed) this.fit(survey.features.filter((f) => f.properties.kind === "camera"));
-    this.placed = true;
+    if (!this.isPlaced) this.fit(survey.features.filter((f) => f.properties.kind === "camera"));
+    this.isPlaced = true;
     this.map.once("idle", () => { this.target.dataset.drawn = "true"; });
   }
 
@@ -105,8 +106,8 @@ function layers() {
       layout: { visibility: "none" },
       paint: {
         "heatmap-weight": ["ln", ["+", 1, ["get", "panda"]]],
-        "heatmap-radius": ["interpolate", ["linear"], ["zoom"], 4, 18, 10, 60],
-        "heatmap-intensity": 0.6,
+        "heatmap-radius": ["interpolate", ["linear"], ["zoom"], 4, 18, 10, 80],
+        "heatmap-intensity": 1,
         "heatmap-opacity": 0.75,
         "heatmap-color": ["interpolate", ["linear"], ["heatmap-density"],
           0, "rgba(255,255,255,0)", 0.25, "#fde3a7", 0.5, "#f2a65a", 0.75, "#d9601a", 1, "#8f2304"],
@@ -138,7 +139,7 @@ function embeddedStyle(basemap, box) {
   return {
     version: 8,
     sources: {
-      land: source(basemap.land, { attribution: "Borders: Natural Earth, as they are in fact" }),
+      land: source(basemap.land, { attribution: "Borders as they are in fact: Natural Earth" }),
       borders: source(basemap.borders),
       countries: source(basemap.labels),
       degrees: source(degrees(box)),
