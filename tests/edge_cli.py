@@ -21,6 +21,8 @@ _AS_NOBODY = f"""
 import os, sys
 from edge_module import __main__, app
 import ai_edge_litert.interpreter
+from PIL import Image
+Image.init()
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 sys.exit(__main__.main(sys.argv[1:]))
 """
