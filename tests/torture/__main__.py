@@ -1,6 +1,7 @@
 """``python -m tests.torture --rounds N --seed S [--from-round K]``: rounds of faults, and what came of them."""
 
 import argparse
+import itertools
 import json
 import shutil
 import signal
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from tests.torture.judge import Expected
 from tests.torture.rounds import Outcome, Torturer, card_id_of, undisturbed, write_round_card
 from tests.torture.world import ROOT, World
 
@@ -49,18 +51,37 @@ def _batch(given: argparse.Namespace, folder: Path, numbers: list[int], outcomes
     """An undisturbed run of some cards, then a round with each."""
     cards = {number: write_round_card(folder / "cards", given.seed, number) for number in numbers}
     expected = undisturbed(folder / "calm", list(cards.values()))
-    with World.started(folder / "storm") as world:
+    for life in itertools.count(1):
+        if not cards:
+            break
+        _rounds(given, folder / f"storm-{life}", cards, expected, outcomes)
+    shutil.rmtree(folder)
+
+
+def _rounds(
+    given: argparse.Namespace,
+    folder: Path,
+    cards: dict[int, Path],
+    expected: dict[str, Expected],
+    outcomes: list[Outcome],
+) -> None:
+    """Rounds in one world, until one fails: what that one left unsettled must not spoil the next. Takes from `cards`."""
+    with World.started(folder) as world:
         torturer = Torturer(world, given.seed)
-        for number, card in cards.items():
+        while cards:
+            number = next(iter(cards))
+            card = cards.pop(number)
             outcome = torturer.round(number, card, expected[card_id_of(card)])
             outcomes.append(outcome)
             _say(outcome)
             if outcome.faults:
                 kept = given.report.parent / f"torture-{given.seed}-{number}"
-                shutil.copytree(folder / "storm", kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
+                shutil.copytree(folder, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
                 print(f"  logs and databases: {kept}")
-                print(f"  again: python -m tests.torture --rounds 1 --seed {given.seed} --from-round {number}")
-    shutil.rmtree(folder)
+                print(
+                    f"  again: python -m tests.torture --rounds 1 --seed {given.seed} --from-round {number}", flush=True
+                )
+                return
 
 
 def _say(outcome: Outcome) -> None:

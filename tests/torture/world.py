@@ -147,7 +147,8 @@ class World:
         """Exchange the gateway for a new one with the same identity, as after its disk died."""
         if self._lives:
             _check_end("gateway", self._processes["gateway"].end())
-            shutil.rmtree(self.data)
+            if self.data.exists():
+                shutil.rmtree(self.data)
         self._lives += 1
         env = {
             **self._edge.module_env,
