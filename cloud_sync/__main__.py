@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -168,27 +169,32 @@ def _web(given: argparse.Namespace) -> int:
 
 
 def _account_add(given: argparse.Namespace) -> int:
-    password = AccountsStore(_store().engine).add(given.name, Role(given.role))
+    with closing(_store()) as store:
+        password = AccountsStore(store.engine).add(given.name, Role(given.role))
     print(f"{given.name} is a {given.role} now. One-time password, to be changed at the first sign-in:")
     print(password)
     return 0
 
 
 def _account_reset(given: argparse.Namespace) -> int:
-    password = AccountsStore(_store().engine).reset(given.name)
+    with closing(_store()) as store:
+        password = AccountsStore(store.engine).reset(given.name)
     print(f"{given.name} is signed out everywhere. New one-time password, to be changed at the next sign-in:")
     print(password)
     return 0
 
 
 def _account_remove(given: argparse.Namespace) -> int:
-    AccountsStore(_store().engine).remove(given.name)
+    with closing(_store()) as store:
+        AccountsStore(store.engine).remove(given.name)
     print(f"{given.name} is removed, and signed out everywhere")
     return 0
 
 
 def _account_list(_given: argparse.Namespace) -> int:
-    for account in AccountsStore(_store().engine).all():
+    with closing(_store()) as store:
+        accounts = AccountsStore(store.engine).all()
+    for account in accounts:
         print(f"{account.name:<32} {account.role}{'  (has not chosen a password yet)' if account.must_change else ''}")
     return 0
 
@@ -197,12 +203,13 @@ def _deployments_import(given: argparse.Namespace) -> int:
     env = settings.Environment(os.environ)
     box = env.survey_box()
     env.check()
-    store = DeploymentsStore(_store().engine)
     with given.file.open("rb") as file:
         found = read_csv(file.read(FILE_MAX_BYTES + 1), box)
-    records = store.save(found, by="import")
+    with closing(_store()) as record:
+        store = DeploymentsStore(record.engine)
+        records = store.save(found, by="import")
+        waiting = list(store.to_tell())
     print(f"{len(found)} deployments are entered; {records} pictures have found their place")
-    waiting = list(store.to_tell())
     if waiting:
         print(f"to be told, by `web` while it runs or by `deployments tell`: {', '.join(waiting)}")
     return 0
@@ -216,7 +223,8 @@ def _deployments_tell(_given: argparse.Namespace) -> int:
     from cloud_sync.deployments_telling import tell_all  # noqa: PLC0415 - see _fleet
 
     fleet = _fleet(iothub, storage, days)
-    outcome = tell_all(DeploymentsStore(_store().engine), fleet)
+    with closing(_store()) as store:
+        outcome = tell_all(DeploymentsStore(store.engine), fleet)
     for gateway_id, why in outcome.items():
         print(f"{gateway_id}: {why or 'told'}")
     return _FAILED if any(outcome.values()) else 0
