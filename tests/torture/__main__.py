@@ -65,7 +65,7 @@ def _rounds(
     expected: dict[str, Expected],
     outcomes: list[Outcome],
 ) -> None:
-    """Rounds in one world, until one fails: what that one left unsettled must not spoil the next. Takes from `cards`."""
+    """Rounds in one world, until one fails, for what it left unsettled must not spoil the next. Takes from `cards`."""
     with World.started(folder) as world:
         torturer = Torturer(world, given.seed)
         while cards:
