@@ -6,6 +6,7 @@ import math
 import os
 import socket
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,8 @@ from deployment.demo import inserted, state
 from deployment.demo.errors import DemoError
 from deployment.demo.processes import Processes
 from deployment.local import azurite
-from deployment.local.state import read_env
+from deployment.local.errors import LocalError
+from deployment.local.state import State, read_env, socket_path
 
 if TYPE_CHECKING:
     from deployment.demo.headquarters import Headquarters
@@ -142,9 +144,10 @@ def running(options: Options) -> Iterator[Running]:
     with state.fresh(folder), contextlib.ExitStack() as stack:
         for name in ("logs", "cards"):
             (folder / name).mkdir()
+        azure = stack.enter_context(_short(folder / "azure"))
         processes = Processes(folder / "logs")
         stack.callback(processes.stop)
-        azure = _start_azure(processes, folder)
+        _start_azure(processes, azure)
         if not options.card:
             processes.start("card", "deployment.demo.card", str(card), env=_environment())
         headquarters, passwords = _start_headquarters(processes, folder, azure, port)
@@ -159,16 +162,26 @@ def running(options: Options) -> Iterator[Running]:
         yield Running(processes=processes, headquarters=headquarters, address=address, passwords=passwords)
 
 
-def _start_azure(processes: Processes, folder: Path) -> Path:
-    """Start what stands for Azure, and wait until headquarters can use it; returns its state folder."""
+@contextlib.contextmanager
+def _short(folder: Path) -> Iterator[Path]:
+    """A name for a folder that a unix socket below it can have, however deep the folder lies."""
+    try:
+        socket_path(State(folder).gateway(GATEWAY))
+    except LocalError:
+        with tempfile.TemporaryDirectory(prefix="ponya-") as near:
+            (Path(near) / "azure").symlink_to(folder)
+            yield Path(near) / "azure"
+    else:
+        yield folder
+
+
+def _start_azure(processes: Processes, folder: Path) -> None:
+    """Begin to start what stands for Azure."""
     _say("Starting the local Azure: Azurite, a hub, an edge hub (Azurite is installed the first time: a minute or two)")
     azurite.node()
     azurite.install()
-    azure = folder / "azure"
-    processes.start(
-        "local-azure", "deployment.local", "up", "--state", str(azure), "--gateways", "1", env=_environment()
-    )
-    return azure
+    words = ("deployment.local", "up", "--state", str(folder), "--gateways", "1")
+    processes.start("local-azure", *words, env=_environment())
 
 
 def _start_headquarters(

@@ -89,6 +89,7 @@ def contents(card):
 
 
 def test_a_folder_of_ones_own_is_read_and_left_as_it_is(folder, tmp_path):
+    folder = folder / "deeper than a unix socket's name may be" / "because somebody keeps their work in order"
     card = tmp_path / "my pictures"
     odd = card / "2026 $HOME 'x'"
     odd.mkdir(parents=True)
