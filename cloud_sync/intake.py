@@ -15,9 +15,10 @@ from typing import Final
 from cloud_sync.database import StoreRefusedError
 from cloud_sync.gaps import FIRST_SEQUENCE
 from cloud_sync.media import Blobs, Finding
+from cloud_sync.recording import Arrival
 from cloud_sync.records import Origin, container_of, rows_of
 from cloud_sync.schema import ID_MAX, MessageState
-from cloud_sync.store import Arrival, Position, Store
+from cloud_sync.store import Position, Store
 from edge_module import wire
 from edge_module.errors import WireError
 

@@ -4,7 +4,7 @@ import hashlib
 from datetime import UTC, datetime
 
 from cloud_sync.intake import Delivery, understand
-from cloud_sync.store import Arrival
+from cloud_sync.recording import Arrival
 from edge_module import wire
 from edge_module.domain import CaptureTime, CardReceipt, Exif, Fate, OffsetSource, ReadingState, Record, Scores
 
