@@ -19,6 +19,7 @@ from edge_module.domain import CardReceipt
 from edge_module.health import Health
 from edge_module.ledger import Ledger
 from edge_module.originals import Originals
+from edge_module.pictures import PictureCourier
 from edge_module.pipeline import Pipeline
 from edge_module.scan import JsonReport, TableReport
 from edge_module.scorer import Model
@@ -100,28 +101,41 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
 
     folder, clock, model = Path(settings.data_dir).expanduser(), SystemClock(), load_model(settings)
     with open_ledger(settings) as (ledger, kept):
+        ledger.forget_leases()
         blobs = Blobs()
         hub = Hub(reconnect_s=settings.reconnect_s)
         courier = Courier(
-            ledger=ledger, originals=kept, link=hub, store=blobs, clock=clock,
-            settings=lambda: twin.settings, reading=lambda: cards.reading,
+            ledger=ledger, link=hub, clock=clock, settings=lambda: twin.settings, reading=lambda: cards.reading
+        )
+        pictures = PictureCourier(
+            ledger=ledger, originals=kept, link=hub, store=blobs, clock=clock, settings=lambda: twin.settings,
+            on_stored=courier.wake,
         )  # fmt: skip
+
+        def wake() -> None:
+            courier.wake()
+            pictures.wake()
+
+        def heard() -> None:
+            courier.connected()
+            pictures.connected()
+
         twin = Twin(
             folder=folder, local=local, check=lambda wanted: wanted.thresholds(model.head.thresholds),
-            confirm=courier.confirm, on_read=courier.connected, report=hub.report,
+            confirm=courier.confirm, on_read=heard, report=hub.report,
         )  # fmt: skip
         cards = Cards(
             folder=Path(settings.cards_dir), ledger=ledger, clock=clock, stop=stop, settings=lambda: twin.settings,
             pipeline=lambda current: Pipeline(
                 ledger=ledger, model=model, settings=current, originals=kept, stop=stop
             ),
-            wake_courier=courier.wake,
+            wake_courier=wake,
         )  # fmt: skip
         health = Health(ledger=ledger, folder=folder, model_id=model.model_id, activity=lambda: cards.activity)
 
         def use_credential(sas: UploadSas) -> None:
             blobs.set_credential(sas)
-            courier.credential_changed()
+            pictures.credential_changed()
 
         methods = Methods(set_upload_sas=use_credential, status=health.measures)
         threads = [
@@ -132,13 +146,14 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
             ),
             Worker("cards", cards.run, stop),
             Worker("courier", lambda: courier.run(stop), stop),
+            Worker("pictures", lambda: pictures.run(stop), stop),
             Worker("twin", lambda: twin.run(stop), stop),
         ]
         for thread in threads:
             thread.start()
         _report_status(ledger, health, clock, lambda: twin.settings.status_interval_s, stop)
         hub.stop()
-        courier.wake()
+        wake()
         deadline_s = time.monotonic() + _STOP_S
         for thread in threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_module.bundle_format import BUNDLE_SUFFIX, BundleError, BundleWriter, GatewayKeys, read_confirmation
-from edge_module.courier import make_picture
 from edge_module.errors import MediaError
 from edge_module.files import rename_durably
 from edge_module.ledger import Ledger
 from edge_module.originals import Originals
+from edge_module.pictures import make_picture
 
 
 def read_keys(path: Path) -> GatewayKeys:

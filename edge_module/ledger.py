@@ -359,6 +359,11 @@ class Ledger:
                     connection.execute("UPDATE reading SET told_safe = 1 WHERE id = ?", (row_id,))
                     self.outbox.insert(connection, wire.Receipt(receipt=receipt))
 
+    def forget_leases(self) -> None:
+        """Whoever held leases or waited out delays has ended, and only one process has the ledger: all may go now."""
+        self.outbox.forget_leases()
+        self.uploads.forget_leases()
+
     # --- originals and compaction ---------------------------------------------------------------------------------
 
     @property

@@ -245,6 +245,11 @@ class Outbox:
         with self._database.transaction("retry") as connection:
             return connection.execute("UPDATE outbox SET until_s = 0 WHERE state = 'ready' AND until_s > 0").rowcount
 
+    def forget_leases(self) -> None:
+        """Whoever held them has ended."""
+        with self._database.transaction("forget") as connection:
+            connection.execute("UPDATE outbox SET state = 'ready', until_s = 0 WHERE state IN ('leased', 'ready')")
+
     def holds(self, kind: str) -> bool:
         """Whether a message of this kind has not been confirmed yet."""
         return bool(self._database.read("SELECT 1 FROM outbox WHERE kind = ? LIMIT 1", (kind,)))

@@ -130,6 +130,11 @@ class Uploads:
             (state, self._clock.boot_id, until_s, reason, bytes.fromhex(upload.media_id), upload.variant),
         )
 
+    def forget_leases(self) -> None:
+        """Whoever held them has ended."""
+        with self._database.transaction("forget") as connection:
+            connection.execute("UPDATE upload SET until_s = 0 WHERE state IN ('ready', 'bundled')")
+
     def retry(self) -> int:
         """Try everything again at once, what was given up too. Returns how many were waiting."""
         with self._database.transaction("retry") as connection:

@@ -93,12 +93,14 @@ def test_a_gateway_restored_from_an_old_backup_takes_another_name_and_sends_ever
     wait_until(lambda: running.value("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'") > highest, timeout_s=60)
     running.azure.restart(running.name)
     wait_until(lambda: running.ledger_id() != old, timeout_s=60, what=running.log())
-    again = running.wait_messages(wire.Records, 6, ledger_id=running.ledger_id())
-    cards = {record.card_id for message in again for record in message.payload.records}
-    assert len(cards) == 3
-    assert running.value("SELECT count(*) FROM record WHERE confirmed = 0") == sum(
-        len(message.payload.records) for message in again
-    )
+
+    def again() -> set[tuple[str, str]]:
+        known = [m.payload for m in running.messages() if m.ledger_id != old and isinstance(m.payload, wire.Records)]
+        return {(record.card_id, record.path) for payload in known for record in payload.records}
+
+    wait_until(lambda: len(again()) == 3 * 4, timeout_s=60, what=running.log())
+    assert len({card_id for card_id, _ in again()}) == 3
+    assert running.value("SELECT count(*) FROM record WHERE confirmed = 0") == 3 * 4
 
 
 def test_a_new_gateway_under_an_old_name_begins_a_ledger_of_its_own(running: Running):

@@ -36,7 +36,7 @@ def test_a_message_too_large_to_travel_is_buried_told_of_and_holds_up_nothing(ru
 
 
 def test_no_more_is_on_its_way_unconfirmed_than_is_allowed(running: Running):
-    allowed, each, count = 300_000, 20_000, 40
+    allowed, each, count = 300_000, 15_000, 50
     owe(running, *(wire.Alert(code=f"n{n}", text="x" * each, at=AT) for n in range(count)))
     running.start(unconfirmed_max_bytes=str(allowed), status_interval_s="3600")
     sent = "SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE state = 'sent'"

@@ -77,12 +77,12 @@ def test_a_card_pulled_out_half_read_is_read_to_its_end_when_it_is_back(running:
     files = {f"IMG_{n:03}.JPG": jpeg(n) for n in range(40)}
     running.start(workers="1")
     card = running.insert("card", files)
-    settled = "SELECT count(*) FROM file WHERE fate IS NOT NULL AND path LIKE 'IMG%'"
+    settled = "SELECT count(*) FROM media"
     wait_until(lambda: (running.value(settled) or 0) > 0, timeout_s=60, what=running.log())
     shutil.move(card, running.folder / "aside")
     interrupted = "SELECT state FROM reading"
     wait_until(lambda: running.value(interrupted) in ("interrupted", "complete"), timeout_s=60, what=running.log())
     (running.folder / "aside" / "touched").touch()  # another time on its root, as a card that is mounted anew has
     shutil.move(running.folder / "aside", card)
-    wait_until(lambda: running.value("SELECT count(*) FROM media") == 40, timeout_s=120, what=running.log())
-    running.end()
+    wait_until(lambda: running.value("SELECT count(*) FROM media") == 40, timeout_s=60, what=running.log())
+    running.wait_read()
