@@ -4,6 +4,7 @@ Exit status: 0 done; 1 interrupted or failed in part, run again; 2 could not sta
 """
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -28,6 +29,9 @@ CANNOT_START: Final = 2
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit status."""
     arguments = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):  # names on cards are in any script, terminals are not
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     os.umask(0o077)  # ledger, originals and bundles are nobody else's business
     try:
         sources = _sources(arguments)

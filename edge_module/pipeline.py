@@ -5,6 +5,7 @@ settled in the order of the card, in transactions bounded in rows and time: the 
 not depend on which worker was faster.
 """
 
+import errno
 import logging
 import threading
 import time
@@ -179,9 +180,12 @@ class _Pass:
                 continue
             try:
                 head, now = self._mount.head(media, EXIF_HEAD_BYTES)
-            except OSError:
+            except OSError as exc:
                 self._mount.check()
-                yield Shot(media=media, exif=Exif())  # the worker meets the same error, and says so
+                if exc.errno == errno.EACCES:
+                    yield Shot(media=media, exif=Exif())  # the worker meets the same error, and says so
+                else:  # may pass: a record without its EXIF would not
+                    self._not_read(NotRead(media=media, reason=f"read error: {exc.strerror}", growing=False))
                 continue
             if now != media:
                 self._ledger.relist(self._reading, now)
