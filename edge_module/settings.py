@@ -16,7 +16,6 @@ from edge_module.errors import ConfigError
 from edge_module.verdict import DayNight, Thresholds
 
 ENVIRONMENT_PREFIX: Final = "PONYA_"
-_HEADQUARTERS_PREFIX: Final = "PONYA_HQ_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,11 +226,11 @@ def combine(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The gateway's settings among environment variables: ``PONYA_EVENT_GAP_S`` is ``event_gap_s``."""
+    """The settings among environment variables: ``PONYA_EVENT_GAP_S`` is ``event_gap_s``."""
     return {
         name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
         for name, value in environment.items()
-        if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(_HEADQUARTERS_PREFIX)
+        if name.startswith(ENVIRONMENT_PREFIX)
     }
 
 
