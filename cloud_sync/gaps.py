@@ -1,8 +1,7 @@
 """What headquarters holds of a ledger -> what it confirms. Pure.
 
 A gateway counts its messages from 1. `wire.Confirmed` has to fit a desired property, so its lists are bounded, always
-on the safe side: ranges that are left out were not confirmed either, and `through` never passes a parked message that
-is not listed.
+on the safe side: `highest` ends before the first missing range and the first parked message that are not listed.
 """
 
 from collections.abc import Iterable
@@ -36,20 +35,23 @@ def confirmed(
     for sequence in held:
         if sequence > expected:
             if len(missing) == MISSING_MAX:
+                highest = expected - 1
                 break
             missing.append((expected, sequence - 1))
         elif not missing:
             through = sequence
         expected = sequence + 1
-    if len(missing) < MISSING_MAX and expected <= highest:
-        missing.append((expected, highest))
+    if expected <= highest:
+        if len(missing) < MISSING_MAX:
+            missing.append((expected, highest))
+        else:
+            highest = expected - 1
     complete = through
     listed = list(parked)
     if len(listed) > PARKED_MAX:
-        # What lies between two ranges is held, so nothing may be said from the first one that is not listed.
-        unlisted = listed[PARKED_MAX]
-        through = min(through, unlisted - 1)
-        missing = [(first, last) for first, last in missing if first < unlisted]
+        highest = min(highest, listed[PARKED_MAX] - 1)
+        through = min(through, highest)
+        missing = [(first, last) for first, last in missing if first <= highest]
     value = Confirmed(
         ledger_id=ledger_id,
         through=through,

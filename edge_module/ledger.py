@@ -339,12 +339,8 @@ class Ledger:
             _log.error("headquarters has seen more than this ledger ever sent: it was restored from a backup")
             self.outbox.begin_anew(uuid4().hex)
             return
-        held = [(1, confirmed.through)]
-        held += [
-            (before_last + 1, first - 1)
-            for (_, before_last), (first, _) in pairwise(confirmed.missing)
-            if before_last >= confirmed.through
-        ]  # beyond the last range there may be others that did not fit: not confirmed yet
+        ends = [(1, confirmed.through), *confirmed.missing, (confirmed.highest + 1, confirmed.highest + 1)]
+        held = [ends[0]] + [(last + 1, first - 1) for (_, last), (first, _) in pairwise(ends)]
         self.outbox.ack(held, parked=confirmed.parked)
         self.outbox.resend(confirmed.missing, older_than_s=resend_older_than_s)
         self._tell_safe()

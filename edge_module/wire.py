@@ -121,8 +121,8 @@ class Confirmed:
 
     Args:
         through: every sequence up to this one is recorded or parked.
-        highest: the highest sequence seen.
-        missing: inclusive ranges between them that have not arrived, the lowest first, possibly not all.
+        highest: every sequence up to this one is recorded or parked, or missing. Not above the highest that arrived.
+        missing: inclusive ranges between the two that headquarters does not hold, the lowest first.
         parked: sequences that headquarters could not understand, kept aside there; their files are not safe to wipe.
     """
 
@@ -156,7 +156,7 @@ class Confirmed:
                 raise WireError(f"confirmed.missing: {item!r} is not a pair of sequences")
             ranges.append((item[0], item[1]))
         through, highest = fields.integer("through"), fields.integer("highest")
-        ends = [through, *(n for r in ranges for n in r)]
+        ends = [through, *(n for r in ranges for n in r), highest]
         if through > highest or any(later < earlier for earlier, later in pairwise(ends)):
             raise WireError("confirmed: through, missing and highest must ascend")
         parked = fields.array("parked", [])

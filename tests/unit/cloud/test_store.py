@@ -288,12 +288,14 @@ def test_a_confirmation_never_claims_more_than_is_held(held, parked, more):
     assert len(value.missing) <= gaps.MISSING_MAX
     assert set(value.parked) == set(sorted(parked)[: gaps.PARKED_MAX])
     said_to_be_held = set(range(1, value.through + 1))
-    for (_, before_last), (first, _) in pairwise(value.missing):
+    for (_, before_last), (first, _) in pairwise([(0, value.through), *value.missing, (value.highest + 1, 0)]):
         said_to_be_held |= set(range(before_last + 1, first))
     assert said_to_be_held <= held
     assert said_to_be_held & parked <= set(value.parked)
     assert wire.Confirmed.from_twin(value.to_twin()) == value
     if len(value.missing) < gaps.MISSING_MAX and len(parked) <= gaps.PARKED_MAX:
+        assert value.highest == highest
+        assert said_to_be_held == held
         claimed = set(range(1, complete + 1)) | {n for a, b in value.missing for n in range(a, b + 1)}
         assert claimed | held == set(range(1, highest + 1))
 
