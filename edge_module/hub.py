@@ -119,7 +119,12 @@ class Hub:
             async with asyncio.timeout(_SEND_S):
                 await make(client)
 
-        future = asyncio.run_coroutine_threadsafe(bounded(), self._loop)
+        sending = bounded()
+        try:
+            future = asyncio.run_coroutine_threadsafe(sending, self._loop)
+        except RuntimeError as exc:  # the loop has ended since
+            sending.close()
+            raise TransientDelivery(f"{what}: the link has ended") from exc
         try:
             future.result(_SEND_S + 5)
         except ValueError as exc:
