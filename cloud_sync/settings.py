@@ -111,7 +111,7 @@ class Environment:
     def whole(self, name: str, default: int, least: int, most: int) -> int:
         """A whole number."""
         value = self._number(name, default, least, most)
-        if value != (whole := int(value) if math.isfinite(value) else least):
+        if value != (whole := int(value)):
             self.faults.append(f"{name}: must be a whole number")
         return whole
 
@@ -153,6 +153,7 @@ class Environment:
             value = math.nan
         if not least <= value <= most:
             self.faults.append(f"{name}: must be a number from {least:g} to {most:g}, not {text[:40]!r}")
+            return default
         return value
 
 

@@ -14,6 +14,9 @@ from edge_module.errors import MediaError, TransientDelivery
 THUMBNAIL_PX: Final = 360
 _BYTES_MAX: Final = 8_000_000
 _PIXELS_MAX: Final = 50_000_000
+_AT_ONCE: Final[dict[str, Any]] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 20}
+"""Somebody waits for the page, and can ask again."""
+
 _PLAIN: Final = "APP0"
 """JFIF's own segment; every other application segment may say where the picture was taken."""
 
@@ -31,7 +34,7 @@ class Blobs:
             TransientDelivery: the storage is away.
         """
         try:
-            return bool(self._service.get_blob_client(media.container, media.blob_name).exists())
+            return bool(self._service.get_blob_client(media.container, media.blob_name).exists(**_AT_ONCE))
         except (AzureError, OSError) as exc:
             raise TransientDelivery(f"Blob Storage is away ({type(exc).__name__})") from exc
 
@@ -43,7 +46,8 @@ class Blobs:
             TransientDelivery: the storage is away.
         """
         try:
-            stream = self._service.get_blob_client(media.container, media.blob_name).download_blob(max_concurrency=1)
+            blob = self._service.get_blob_client(media.container, media.blob_name)
+            stream = blob.download_blob(max_concurrency=1, **_AT_ONCE)
             if stream.size > _BYTES_MAX:
                 raise MediaError("This picture is too large to be shown.")
             content = bytes(stream.readall())
@@ -95,7 +99,9 @@ def _open(content: bytes) -> Image.Image:
 def _jpeg(image: Image.Image, *, quality: int) -> bytes:
     out = io.BytesIO()
     try:
-        image.convert("RGB").save(out, "JPEG", quality=quality)
+        plain = image.convert("RGB")
+        plain.info.clear()  # Pillow would write a comment again
+        plain.save(out, "JPEG", quality=quality)
     except (OSError, ValueError) as exc:
         raise MediaError("This picture cannot be decoded.") from exc
     return out.getvalue()

@@ -4,6 +4,7 @@ import logging
 from typing import Final
 
 from flask import Flask, jsonify, redirect, render_template, request, url_for
+from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped] # ships no type hints
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
@@ -50,6 +51,8 @@ def handle(app: Flask) -> None:
             return error.response
         if code < 400:  # noqa: PLR2004 - a redirect that routing makes
             return Response(status=code, headers=error.get_headers())
+        if isinstance(error, RateLimitExceeded):
+            return _answer(code, None)  # its description is the limit, of use to the guesser alone
         own = error.description if error.description != type(error).description else None
         return _answer(code, own)
 
