@@ -147,7 +147,7 @@ class Examiner:
             return Finding(media=shot.media, record=record)
         try:
             with self._mount.open(shot.media) as source:
-                self._originals.keep(record, source)
+                self._originals.keep(record, shot.media.path, source)
         except (MediaError, OSError) as exc:
             not_read = self._not_read(shot, exc)
             return not_read if isinstance(not_read, NotRead) else Finding(media=shot.media, record=not_read)

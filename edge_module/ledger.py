@@ -18,7 +18,6 @@ Rules:
 import hashlib
 import json
 import logging
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -372,9 +371,9 @@ class Ledger:
         with self._database.transaction("notes_read") as connection:
             connection.execute("INSERT OR IGNORE INTO meta VALUES ('notes_read', '1')")
 
-    def restore(self, record: Record) -> None:
+    def restore(self, record: Record, path: bytes) -> None:
         """Take back what a note beside a kept original says: after a damaged ledger was set aside."""
-        media_id, path = bytes.fromhex(record.media_id), os.fsencode(record.path)
+        media_id = bytes.fromhex(record.media_id)
         with self._database.transaction("restore") as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO media VALUES (?, ?, ?, 'kept')",

@@ -21,6 +21,7 @@ from edge_module.ledger import Ledger
 
 _log = logging.getLogger(__name__)
 _CHUNK_BYTES: Final = 1 << 20
+_PATH: Final = "path_hex"
 
 
 class Originals:
@@ -40,8 +41,13 @@ class Originals:
         """Where the original of a picture lies, or would."""
         return self._folder / media_id[:2] / f"{media_id}{Path(name).suffix.lower()}"
 
-    def keep(self, record: Record, source: BinaryIO) -> None:
+    def keep(self, record: Record, path: bytes, source: BinaryIO) -> None:
         """Copy an original to disk, and a note of its record beside it. Both are on the disk when this returns.
+
+        Args:
+            record: of the file.
+            path: `Media.path`: a name that is not UTF-8 cannot be had back from the record's.
+            source: the file on the card, at its beginning.
 
         Raises:
             MediaError: what was read is not what was hashed before.
@@ -55,7 +61,7 @@ class Originals:
                 self._copy(record.media_id, source, target)
             if not note.exists() or _is_of_later_twin(note, record):
                 with _writing(note):
-                    write_durably(note, json.dumps(wire.record_to_json(record), ensure_ascii=False).encode())
+                    write_durably(note, _note(record, path))
 
     @staticmethod
     def _copy(media_id: str, source: BinaryIO, target: Path) -> None:
@@ -97,15 +103,20 @@ class Originals:
         count = 0
         for note in sorted(self._folder.glob("*/*.json")):
             try:
-                record = wire.record_from_json(json.loads(note.read_bytes()))
-            except (OSError, ValueError, WireError) as exc:
+                told = json.loads(note.read_bytes())
+                record, path = wire.record_from_json(told), bytes.fromhex(told[_PATH])
+            except (OSError, ValueError, KeyError, TypeError, WireError) as exc:
                 _log.warning(
                     "note %s cannot be read (%s): its picture will be read from the card again", note.name, exc
                 )
                 continue
-            ledger.restore(record)
+            ledger.restore(record, path)
             count += 1
         return count
+
+
+def _note(record: Record, path: bytes) -> bytes:
+    return json.dumps({**wire.record_to_json(record), _PATH: path.hex()}, ensure_ascii=False).encode()
 
 
 def _is_of_later_twin(note: Path, record: Record) -> bool:

@@ -41,7 +41,7 @@ class Upload:
 
 def owe_upload(connection: sqlite3.Connection, record: Record) -> None:
     """Owe headquarters a frame of a kept original; of what could not be scored there is none to make."""
-    if record.scores is not None:
+    if not record.reason:
         connection.execute(
             "INSERT OR IGNORE INTO upload (media_id, variant, name, state) VALUES (?, ?, ?, 'ready')",
             (bytes.fromhex(record.media_id), FRAME, record.path),

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from edge_module import wire
-from edge_module.domain import Card, CardReceipt, Fate, ReadingState
+from edge_module.domain import Card, CardReceipt, Fate, Media, ReadingState, Record
 from edge_module.errors import LedgerError
-from edge_module.ledger import Ledger, Listed
+from edge_module.ledger import Finding, Ledger, Listed
 from edge_module.originals import Originals
 from tests.ledgers import CARD, TestClock, finding, media, open_ledger, read_card, settle, sha256
 
@@ -354,7 +354,7 @@ def test_a_new_ledger_learns_from_the_notes_beside_the_originals(tmp_path: Path,
         reading = read_card(ledger, files)
         for record in ledger.settled(reading):
             if record.fate in (Fate.PANDA, Fate.REVIEW):
-                originals.keep(record, BytesIO(files[record.path][0].encode()))
+                originals.keep(record, record.path.encode(), BytesIO(files[record.path][0].encode()))
         records = list(ledger.settled(reading))
     with open_ledger(tmp_path / "second", clock) as ledger:
         assert originals.restore_into(ledger) == 2
@@ -365,12 +365,37 @@ def test_a_new_ledger_learns_from_the_notes_beside_the_originals(tmp_path: Path,
         assert ledger.end(again).originals_owed == 0
 
 
+def test_a_name_that_is_no_text_is_the_same_file_after_a_rebuild(tmp_path: Path, clock: TestClock) -> None:
+    originals, raw = Originals(tmp_path / "originals"), b"p\xff.jpg"
+    file = Media(path=raw, size_bytes=11, mtime_ns=0)
+
+    def read(ledger: Ledger) -> Record:
+        reading = ledger.begin(Card(card_id="card", source="marker"))
+        ledger.list_files(reading, [Listed(media=file)])
+        record = Record(
+            card_id="card",
+            reading_id=reading.reading_id,
+            path=file.name,
+            media_id=sha256("a red panda"),
+            model_id="",
+            fate=Fate.PANDA,
+            size_bytes=11,
+        )
+        return ledger.settle(reading, [Finding(media=file, record=record)])[0]
+
+    with open_ledger(tmp_path / "first", clock) as ledger:
+        originals.keep(read(ledger), raw, BytesIO(b"a red panda"))
+    with open_ledger(tmp_path / "second", clock) as ledger:
+        assert originals.restore_into(ledger) == 1
+        assert read(ledger).fate is Fate.PANDA, "not a duplicate of itself"
+
+
 def test_a_note_that_cannot_be_read_is_passed_over(tmp_path: Path, clock: TestClock) -> None:
     originals = Originals(tmp_path / "originals")
     with open_ledger(tmp_path, clock) as ledger:
         reading = read_card(ledger, CARD_FILES)
         panda = next(record for record in ledger.settled(reading) if record.fate is Fate.PANDA)
-        originals.keep(panda, BytesIO(b"a red panda"))
+        originals.keep(panda, panda.path.encode(), BytesIO(b"a red panda"))
         for n, text in enumerate(["", "{", "[]", "null", '{"path": 1}', "\ud800".encode("utf-8", "surrogatepass")]):
             content = text if isinstance(text, bytes) else text.encode()
             (tmp_path / "originals" / "00").mkdir(exist_ok=True)
