@@ -130,3 +130,20 @@ def test_a_message_that_headquarters_could_not_read_keeps_its_files_from_being_s
     running.wait_heard(poll_s=0.3)
     wait_until(lambda: running.value(OWED) == 0, timeout_s=60)
     assert running.value(SAFE) == 0
+
+
+def test_a_picture_that_headquarters_cannot_see_yet_holds_up_no_verdict(running: Running):
+    ready(running)
+    highest = running.wait_all_sent()
+    (of_picture,) = [m.sequence for m in running.messages() if isinstance(m.payload, wire.MediaStored)]
+    running.confirm(of_picture - 1, highest, missing=[[of_picture, of_picture]])
+    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log())
+    left = "SELECT sequence FROM outbox WHERE sequence <= ?"
+    assert running.ledger(left, highest) == [(of_picture,)]
+    arrived = len([m for m in running.messages() if m.sequence == of_picture])
+    for number in range(30):  # headquarters says it again with every new thing it says
+        running.confirm(of_picture - 1, highest, missing=[[of_picture, of_picture]])
+        running.wait_heard(poll_s=0.3 + number / 100)
+        if len([m for m in running.messages() if m.sequence == of_picture]) > arrived:
+            return
+    raise AssertionError("what headquarters misses was not sent again")
