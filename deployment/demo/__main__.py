@@ -32,7 +32,7 @@ def main() -> int:
     try:
         return run(options)
     except KeyboardInterrupt:
-        print("\ndemo: ended; what was recorded stays in the folder until the next demonstration", file=sys.stderr)
+        print(f"\ndemo: ended; what came of it stays in {given.state} until the next one", file=sys.stderr)
         return _INTERRUPTED if given.once else 0
     except ConfigError as exc:
         print(f"demo: {'; '.join(exc.faults)}", file=sys.stderr)

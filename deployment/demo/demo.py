@@ -31,10 +31,13 @@ _PORTS_TRIED: Final = 20
 _START_S: Final = 120.0
 _LOOK_S: Final = 0.5
 
-_HEADQUARTERS: Final = "PONYA_"
-"""What the names of headquarters' settings begin with."""
-_IMPATIENT: Final = {"CONFIRM_INTERVAL_S": "1", "BALANCE_INTERVAL_S": "1"}
-_WATCHED: Final = {"POLL_S": "0.5", "SETTLE_S": "0.5", "CONFIRM_INTERVAL_S": "2", "STATUS_INTERVAL_S": "2"}
+_IMPATIENT: Final = {"PONYA_CONFIRM_INTERVAL_S": "1", "PONYA_BALANCE_INTERVAL_S": "1"}
+_WATCHED: Final = {
+    "PONYA_POLL_S": "0.5",
+    "PONYA_SETTLE_S": "0.5",
+    "PONYA_CONFIRM_INTERVAL_S": "2",
+    "PONYA_STATUS_INTERVAL_S": "2",
+}
 """Somebody is waiting: headquarters and gateway take less time than they would in a forest."""
 _SETTINGS: Final = ("PONYA_", "IOTEDGE_", "IOTHUB_", "EVENTHUB_", "STORAGE_")
 
@@ -193,11 +196,11 @@ def _start_headquarters(
 
     service_env = _file(processes, azure / "service.env")
     settings = {
-        "DATABASE_URL": f"sqlite:///{folder / 'hq.db'}",
-        "WEB_KEY_FILE": str(folder / "hq.web-key"),
+        "PONYA_DATABASE_URL": f"sqlite:///{folder / 'hq.db'}",
+        "PONYA_WEB_KEY_FILE": str(folder / "hq.web-key"),
         **_IMPATIENT,
     }
-    env = _environment() | read_env(service_env) | {f"{_HEADQUARTERS}{name}": value for name, value in settings.items()}
+    env = _environment() | read_env(service_env) | settings
     _say("Setting up headquarters: database, one gateway, five cameras at invented places, two accounts")
     headquarters = Headquarters(env)
     headquarters.set_up(GATEWAY)
@@ -207,10 +210,9 @@ def _start_headquarters(
 
 
 def _start_gateway(processes: Processes, folder: Path, azure: Path) -> None:
-    settings = {"DATA_DIR": str(folder / "gateway"), "CARDS_DIR": str(folder / "cards"), **_WATCHED}
-    env = {f"PONYA_{name}": value for name, value in settings.items()}
+    settings = {"PONYA_DATA_DIR": str(folder / "gateway"), "PONYA_CARDS_DIR": str(folder / "cards"), **_WATCHED}
     module_env = _file(processes, azure / "gateways" / GATEWAY / "module.env")
-    processes.start("gateway", "edge_module", "run", env=_environment() | read_env(module_env) | env)
+    processes.start("gateway", "edge_module", "run", env=_environment() | read_env(module_env) | settings)
 
 
 def _environment() -> dict[str, str]:
@@ -228,7 +230,7 @@ def _port(wanted: int) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
+            except (OSError, OverflowError):
                 continue
         return port
     if wanted:

@@ -27,7 +27,8 @@ class Headquarters:
 
     def __init__(self, env: Mapping[str, str]) -> None:
         """`env` is what its processes are told."""
-        os.environ["REQUESTS_CA_BUNDLE"] = env["REQUESTS_CA_BUNDLE"]  # where azure-iot-hub looks
+        for name in ("REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy"):  # where the SDKs look, in this process too
+            os.environ[name] = env[name]
         self._settings = IngestSettings.read(env)
         self._box = WebSettings.read(env).box
         self._storage = azure.storage(self._settings.storage)

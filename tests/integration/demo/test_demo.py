@@ -1,5 +1,6 @@
 """`python -m deployment.demo`, as `make demo` runs it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -8,12 +9,19 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from azure.storage.blob import ContainerClient
 
+from cloud_sync.records import container_of
+from cloud_sync.store import Store
 from deployment.demo import state
+from deployment.demo.demo import GATEWAY
 from deployment.demo.errors import DemoError
+from deployment.demo.outcome import Progress, outcome
+from deployment.local.state import read_env
 from models.draw import Animal
 from tests.edge_cli import ROOT
 from tests.local_azure import wait_until
@@ -58,6 +66,15 @@ def demo(*words, state):
         timeout=LIMIT_S,
         check=False,
     )
+
+
+@contextlib.contextmanager
+def started(*words, **options):
+    with subprocess.Popen([*COMMAND, *words], cwd=ROOT, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def balance(done):
@@ -120,24 +137,59 @@ def test_a_folder_of_ones_own_is_read_and_left_as_it_is(folder, tmp_path):
 
 
 def test_it_stays_until_ctrl_c_and_leaves_no_process(folder):
-    with subprocess.Popen([*COMMAND, "--state", str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with started("--state", str(folder), stdout=subprocess.PIPE, text=True) as process:
         address = ""
         for line in process.stdout:
             if line.startswith("Headquarters' pages: "):
                 address = line.split()[-1]
             if line.startswith("Ctrl-C"):
                 break
-        with urllib.request.urlopen(f"{address}/readyz", timeout=20) as answer:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{address}/readyz", timeout=20) as answer:
             assert answer.status == 200
         assert len(processes_of(folder)) > 5
+        a_deleted_picture_is_missed(folder)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     assert processes_of(folder) == []
 
 
+def a_deleted_picture_is_missed(folder):
+    connection = read_env(folder / "azure/service.env")["STORAGE_CONNECTION_STRING"]
+    store = Store(f"sqlite:///{folder / 'hq.db'}")
+    with ContainerClient.from_connection_string(connection, container_of(GATEWAY)) as container:
+        whole = outcome(store, container, GATEWAY)
+        assert whole.faults == ()
+        container.delete_blob(next(iter(container.list_blobs())).name)
+        lacking = outcome(store, container, GATEWAY)
+    store.close()
+    assert lacking.uploaded == whole.uploaded - 1
+    assert lacking.faults == (f"{whole.uploaded} pictures are owed and {lacking.uploaded} are in Blob Storage",)
+
+
+RECEIPT = {
+    "state": "complete", "seen": 4, "pending": 0, "unconfirmed": 0, "originals_owed": 0,
+    "safe_to_wipe": True, "blockers": [],
+}  # fmt: skip
+
+
+def progress(**receipt):
+    return Progress(activity="", receipt=RECEIPT | receipt, recorded=4, owed=2, stored=2)
+
+
+def test_the_end_is_when_nothing_more_is_to_come():
+    assert progress().is_settled
+    assert progress(safe_to_wipe=False, blockers=["1 folders could not be read"]).is_settled
+    assert not progress(safe_to_wipe=False, unconfirmed=1, blockers=["not confirmed"]).is_settled
+    assert not progress(state="interrupted").is_settled
+    assert not replace(progress(), recorded=3).is_settled
+    assert not replace(progress(), stored=1).is_settled
+    assert not replace(progress(), receipt={}).is_settled
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_when_it_is_ended_while_it_starts(folder, number):
-    with subprocess.Popen([*COMMAND, "--once", "--state", str(folder)], cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+    with started("--once", "--state", str(folder), stderr=subprocess.DEVNULL) as process:
         wait_until((folder / "azure/hub/hub.json").exists, timeout_s=120)
         process.send_signal(number)
         assert process.wait(60) in {130, -number}
@@ -164,6 +216,7 @@ def test_a_busy_port_is_named(folder):
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
         assert f"port {port} cannot be had" in refused(demo("--port", str(port), state=folder))
+    assert "port 99999 cannot be had" in refused(demo("--port", "99999", state=folder))
 
 
 def test_a_missing_node_is_named(folder, tmp_path):
