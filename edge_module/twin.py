@@ -74,7 +74,9 @@ class Twin:
         """Apply one delivery. The same twice does nothing new."""
         version = desired.get("$version", 0)
         if "settings" in desired or complete:
-            self._apply_settings(desired.get("settings") or {}, version, complete=complete)
+            patch = desired.get("settings")
+            removed = patch is None  # a null takes everything back that stood there
+            self._apply_settings({} if removed else patch, version, complete=complete or removed)
         if desired.get("confirmed") is not None:
             try:
                 confirmed = wire.Confirmed.from_twin(desired["confirmed"])

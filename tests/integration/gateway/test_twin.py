@@ -10,6 +10,8 @@ from tests.pictures import exif, jpeg
 
 NOISE = [
     "noise",
+    "",
+    0,
     [1, 2],
     {"no_such_setting": 1},
     {"poll_s": "soon"},
@@ -30,7 +32,6 @@ def test_a_patch_of_noise_is_told_and_the_last_good_settings_stay_and_survive_a_
     running.start()
     running.wait_heard(camera_utc_offset_min=-90)
     for noise in NOISE:
-        running.desire(settings=None)
         running.desire(settings=noise)
         version = running.registry.get_module_twin(running.name, "camtrap").properties.desired["$version"]
 
@@ -44,8 +45,7 @@ def test_a_patch_of_noise_is_told_and_the_last_good_settings_stay_and_survive_a_
             assert running.reported()["settings"][name]["ac"] == 400
             assert running.reported()["settings"][name]["value"] == 0.2
     assert running.call("getStatus")[0] == 200
-    running.desire(settings=None)
-    running.wait_heard(camera_utc_offset_min=-90)
+    running.wait_heard(poll_s=0.3)
     assert running.reported().get("settings_fault") is None
     running.desire(settings={"camera_utc_offset_min": "noise"})
     assert running.end() == 0
@@ -53,9 +53,18 @@ def test_a_patch_of_noise_is_told_and_the_last_good_settings_stay_and_survive_a_
     running.start()
     running.insert("card", {"IMG_1.JPG": jpeg(1, exif=exif(taken="2026:03:14 05:20:00"))})
     running.wait_read()
-    body = json.loads(running.value("SELECT body FROM record WHERE path = ?", b"IMG_1.JPG"))
-    assert body["utc_offset_min"] == -90
+    assert _offset_min(running, b"IMG_1.JPG") == -90
     running.azure.restart(running.name)
+    wait_until(lambda: (running.reported().get("settings_fault") or {}).get("ac") == 400, timeout_s=60)
+    running.desire(settings=None)  # everything is taken back
+    wait_until(lambda: running.reported().get("settings_fault") is None, timeout_s=60)
+    running.insert("other", {"IMG_2.JPG": jpeg(2, exif=exif(taken="2026:03:14 05:20:00"))})
+    running.wait_read(2)
+    assert _offset_min(running, b"IMG_2.JPG") == 345
+
+
+def _offset_min(running: Running, path: bytes) -> int:
+    return int(json.loads(running.value("SELECT body FROM record WHERE path = ?", path))["utc_offset_min"])
 
 
 def test_methods_answer_whatever_they_are_asked(running: Running):
