@@ -30,6 +30,9 @@ WEB_PORT: Final = 8080
 _PORTS_TRIED: Final = 20
 _START_S: Final = 120.0
 _LOOK_S: Final = 0.5
+_TELL_S: Final = 2.0
+_LINES: Final = 30
+"""A large card is told of ever less often: the pause between lines is this part of the time since it was inserted."""
 
 _IMPATIENT: Final = {"PONYA_CONFIRM_INTERVAL_S": "1", "PONYA_BALANCE_INTERVAL_S": "1"}
 _WATCHED: Final = {
@@ -89,17 +92,20 @@ class Running:
         Raises:
             DemoError: nothing has moved for so long, or a process has ended.
         """
-        before, moved_at = None, time.monotonic()
+        before, began_at = None, time.monotonic()
+        moved_at, told, told_at = began_at, "", -math.inf
         while True:
             self.processes.check()
-            now = self.headquarters.progress(GATEWAY)
+            now, at = self.headquarters.progress(GATEWAY), time.monotonic()
             if now != before:
-                if before is None or now.line != before.line:
-                    _say(f"  {now.line}", file=sys.stderr)
-                before, moved_at = now, time.monotonic()
+                before, moved_at = now, at
+            pause_s = max(_TELL_S, (at - began_at) / _LINES)
+            if now.line != told and (at - told_at >= pause_s or now.is_settled):
+                _say(f"  {now.line}", file=sys.stderr)
+                told, told_at = now.line, at
             if now.is_settled:
                 return
-            if time.monotonic() - moved_at > patience_s:
+            if at - moved_at > patience_s:
                 raise DemoError(f"not all is recorded, and nothing has moved for {patience_s:.0f} s: {now.line}")
             time.sleep(_LOOK_S)
 
@@ -128,6 +134,8 @@ def run(options: Options) -> int:
         if options.once:
             return demo.conclude()
         _say(demo.invitation)
+        if options.card:
+            _say(f"Your pictures, of cameras that headquarters does not know: {demo.address}/cameras/unassigned")
         _say("Ctrl-C ends the demonstration.")
         while True:
             demo.processes.check()
