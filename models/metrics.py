@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score  # type: ignore[import-untyped]
+from sklearn.metrics import average_precision_score
 
 from edge_module.verdict import DayNight, Thresholds
 
