@@ -99,6 +99,7 @@ def create_app(services: Services, *, key: bytes) -> Flask:
         "SESSION_COOKIE_SECURE": settings.encrypted,
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_REFRESH_EACH_REQUEST": False,  # a cookie on every file would keep caches from serving any
         "PERMANENT_SESSION_LIFETIME": settings.session,
         "MAX_CONTENT_LENGTH": _FORM_MAX_BYTES,
         "WTF_CSRF_TIME_LIMIT": None,  # as long as the session: a form may stay open over lunch

@@ -184,6 +184,17 @@ def test_cookies_are_for_the_server_alone(site: Site, make_site) -> None:
     assert "max-age=31536000" in page.headers["Strict-Transport-Security"]
 
 
+def test_a_cookie_is_set_by_signing_in_and_by_nothing_that_a_cache_may_keep(site: Site) -> None:
+    browser = site.signed_in(Role.VIEWER)
+    style = browser.get(site.app.jinja_env.globals["asset"]("app.css"))
+    assert style.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert "Set-Cookie" not in style.headers
+    assert "Cookie" not in style.headers["Vary"]
+    browser.get("/")  # its form brings the token against forgery
+    for path in ("/", "/cameras", "/api/v1/map.geojson"):
+        assert "Set-Cookie" not in browser.get(path).headers
+
+
 def cookie_of(site: Site, name: str) -> str:
     response = site.browser().sign_in("asha")
     return next(c for c in response.headers.getlist("Set-Cookie") if c.startswith(name))
