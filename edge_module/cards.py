@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,15 @@ _FAILED_PAUSE_S: Final = 60.0
 _FAILED_PAUSE_LONGEST_S: Final = 3600.0
 _IDLE_SHARE: Final = 0.005
 """Of the time, at most this much goes into looking whether a card that has been read has grown."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Place:
+    """What was met at one place, so that it is not looked at again too soon. Forgotten when the place is gone."""
+
+    key: tuple[int, int, int]
+    not_before_s: float = 0.0
+    failures: int = 0
 
 
 class Cards:
@@ -43,15 +53,16 @@ class Cards:
         self._clock = clock
         self._wake_courier = wake_courier
         self._stop = stop
-        self._not_before_s: dict[tuple[int, int, int], float] = {}
-        self._failures: dict[tuple[int, int, int], int] = {}
+        self._places: dict[Path, _Place] = {}
         self.activity = "waiting for a card"
         self.reading = False
 
     def run(self) -> None:
         """Look, read, and look again until told to stop."""
         while not self._stop.is_set():
-            for root in self._roots():
+            roots = list(self._roots())
+            self._places = {root: place for root, place in self._places.items() if root in roots}
+            for root in roots:
                 if self._stop.is_set():
                     return
                 self._look_at(root)
@@ -74,15 +85,19 @@ class Cards:
             status = root.stat()
         except OSError:
             return  # just taken out
-        key = (status.st_dev, status.st_ino, status.st_mtime_ns)  # another card in its place has another
+        # Another card in its place has another key; not on FAT, hence `run` forgets a place where nothing is.
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns)
+        place = self._places.get(root)
+        if place is None or place.key != key:
+            place = self._places[root] = _Place(key=key)
         try:
             began_s = self._clock.monotonic_s()
-            if began_s < self._not_before_s.get(key, 0):
+            if began_s < place.not_before_s:
                 return
             mount = Mount(root)
             if self._ledger.last_complete(mount.identify().card_id) == mount.fingerprint():
                 now_s = self._clock.monotonic_s()
-                self._not_before_s[key] = now_s + (now_s - began_s) / _IDLE_SHARE
+                place.not_before_s = now_s + (now_s - began_s) / _IDLE_SHARE
                 return
             receipt = self._read(mount)
         except CardError as exc:
@@ -90,10 +105,10 @@ class Cards:
             return
         if receipt.pending and not self._stop.is_set():
             # It failed: not again at once, the reason may be on the card for good; and people are told once.
-            failures = self._failures[key] = self._failures.get(key, 0) + 1
-            pause_s = min(_FAILED_PAUSE_S * 2.0 ** min(failures - 1, 20), _FAILED_PAUSE_LONGEST_S)
-            self._not_before_s[key] = self._clock.monotonic_s() + pause_s
-            if failures == 1:
+            place.failures += 1
+            pause_s = min(_FAILED_PAUSE_S * 2.0 ** min(place.failures - 1, 20), _FAILED_PAUSE_LONGEST_S)
+            place.not_before_s = self._clock.monotonic_s() + pause_s
+            if place.failures == 1:
                 text = f"card {receipt.card_id}: {'; '.join(receipt.blockers)}"
                 self._ledger.outbox.put(wire.Alert(code="card_interrupted", text=text, at=self._clock.now()))
         self._wake_courier()

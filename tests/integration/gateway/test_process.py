@@ -80,9 +80,16 @@ def test_a_card_pulled_out_half_read_is_read_to_its_end_when_it_is_back(running:
     settled = "SELECT count(*) FROM media"
     wait_until(lambda: (running.value(settled) or 0) > 0, timeout_s=60, what=running.log())
     shutil.move(card, running.folder / "aside")
-    interrupted = "SELECT state FROM reading"
-    wait_until(lambda: running.value(interrupted) in ("interrupted", "complete"), timeout_s=60, what=running.log())
-    (running.folder / "aside" / "touched").touch()  # another time on its root, as a card that is mounted anew has
+    wait_until(
+        lambda: running.value("SELECT state FROM reading") in ("interrupted", "complete"),
+        timeout_s=60, what=running.log(),
+    )  # fmt: skip
+    # Another card meanwhile: the gateway looks, and finds the first one gone.
+    running.insert("other")
+    wait_until(lambda: running.value("SELECT count(*) FROM reading") == 2, timeout_s=60, what=running.log())
     shutil.move(running.folder / "aside", card)
-    wait_until(lambda: running.value("SELECT count(*) FROM media") == 40, timeout_s=60, what=running.log())
-    running.wait_read()
+    wait_until(
+        lambda: running.ledger("SELECT DISTINCT state FROM reading") == [("complete",)],
+        timeout_s=60, what=running.log(),
+    )  # fmt: skip
+    assert running.value("SELECT count(*) FROM media") == 40 + 3
