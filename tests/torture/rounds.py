@@ -25,7 +25,7 @@ from tests.torture.judge import (
 )
 from tests.torture.world import World
 
-_SETTLE_S: Final = 120.0
+_SETTLE_S: Final = 300.0
 _LOOK_S: Final = 0.5
 _GATEWAYS: Final = ("kept", "kept", "restarted", "fresh")
 

@@ -39,7 +39,7 @@ _GATEWAY_SETTINGS: Final = {
 }
 _HQ_SETTINGS: Final = {
     "CONFIRM_INTERVAL_S": "0.5",
-    "BALANCE_INTERVAL_S": "0.5",
+    "BALANCE_INTERVAL_S": "1.5",
 }
 
 
