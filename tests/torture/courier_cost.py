@@ -38,7 +38,7 @@ def main() -> int:
         folder = Path(name)
         _write_card(folder / "card", given.frames, given.pandas)
         scan_cpu_s = _scan(folder / "card", folder / "world/data-1")
-        with World.started(folder / "world", gateway=False) as world:
+        with World.started(folder / "world", gateway=False, settings={}) as world:
             world.end_edge_hub()
             pid = world.start_gateway()
             log = folder / "world/gateway.log"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ _AZURES: Final = {"hub": "hub", "edge-hub": GATEWAY_ID}
 _END_S: Final = 30.0
 
 # Short, so that a round is: where nature takes hours, a round takes seconds.
-_GATEWAY_SETTINGS: Final = {
+_HURRIED: Final = {
     "PONYA_POLL_S": "0.3",
     "PONYA_SETTLE_S": "0.2",
     "PONYA_CONFIRM_INTERVAL_S": "2",
@@ -96,10 +96,13 @@ class Process:
 class World:
     """All of it. `folder` should be short: it holds unix sockets."""
 
-    def __init__(self, azure: LocalAzure, edge: Gateway, folder: Path, hq_env: dict[str, str]) -> None:
+    def __init__(
+        self, azure: LocalAzure, edge: Gateway, folder: Path, hq_env: dict[str, str], settings: Mapping[str, str]
+    ) -> None:
         self._azure = azure
         self._edge = edge
         self._folder = folder
+        self._settings = settings
         self.cards = folder / "cards"
         self.database = folder / "hq.db"
         self.storage_connection_string = azure.service_env["STORAGE_CONNECTION_STRING"]
@@ -113,12 +116,15 @@ class World:
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, folder: Path, *, gateway: bool = True) -> Iterator["World"]:
+    def started(
+        cls, folder: Path, *, gateway: bool = True, settings: Mapping[str, str] = _HURRIED
+    ) -> Iterator["World"]:
         """Start everything but the third consumer; all is ended at the end. Logs stay in `folder`.
 
         Args:
             folder: short, for it holds unix sockets.
             gateway: start the gateway too.
+            settings: of the gateway, as environment variables.
         """
         (folder / "cards").mkdir(parents=True)
         with LocalAzure.started(folder / "azure") as azure:
@@ -126,10 +132,10 @@ class World:
             for arguments in (("migrate",), ("gateway", "add", GATEWAY_ID)):
                 subprocess.run(
                     [sys.executable, "-m", "cloud_sync", *arguments],
-                    cwd=ROOT, env={**os.environ, **hq_env}, check=True, capture_output=True, timeout=60,
+                    cwd=ROOT, env={**os.environ, **hq_env}, check=True, capture_output=True, timeout=300,
                 )  # fmt: skip
             edge = azure.add_gateway(GATEWAY_ID, register=False)
-            world = cls(azure, edge, folder, hq_env)
+            world = cls(azure, edge, folder, hq_env, settings)
             try:
                 for name in ("ingest-1", "ingest-2", *(("gateway",) if gateway else ())):
                     world._processes[name].start()
@@ -152,7 +158,7 @@ class World:
         self._lives += 1
         env = {
             **self._edge.module_env,
-            **_GATEWAY_SETTINGS,
+            **self._settings,
             "PONYA_DATA_DIR": str(self.data),
             "PONYA_CARDS_DIR": str(self.cards),
         }
