@@ -17,16 +17,24 @@ form.addEventListener("change", () => form.requestSubmit());
 globalThis.addEventListener("popstate", () => globalThis.location.reload());
 
 async function start() {
+  const survey = surveyOf(globalThis.location.search); // on its way while the map is
+  survey.catch(() => {}); // reported where it is awaited
   try {
     const { SurveyMap } = await import("./survey-map.js");
     map = await SurveyMap.open(target);
     wait.remove();
-    await map.show(target.dataset.geojson + globalThis.location.search);
+    map.show(await survey);
     map.heat(form.elements.heat.checked);
   } catch (error) {
     console.warn("no map:", error);
     wait.textContent = "The map cannot be drawn here (it needs WebGL); the list has everything.";
   }
+}
+
+async function surveyOf(search) {
+  const answer = await fetch(target.dataset.geojson + search);
+  if (!answer.ok) throw new Error(`the map's answer is ${answer.status}`);
+  return answer.json();
 }
 
 function query() {
@@ -43,7 +51,7 @@ async function show(search, remember) {
     results.replaceChildren(...page.getElementById("results").children);
     if (remember) history.pushState(null, "", globalThis.location.pathname + search + globalThis.location.hash);
     map?.heat(form.elements.heat.checked);
-    await map?.show(target.dataset.geojson + search);
+    map?.show(await surveyOf(search));
   } catch {
     globalThis.location.assign(globalThis.location.pathname + search); // the server says best what is wrong
   } finally {

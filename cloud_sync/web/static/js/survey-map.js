@@ -10,6 +10,7 @@ export class SurveyMap {
   static async open(target) {
     const library = await import(target.dataset.library);
     library.setWorkerUrl(new URL(target.dataset.worker, globalThis.location.href).href);
+    library.prewarm(); // the worker comes over the link beside the basemap, not after it
     const isPlaced = /(^#|&)map=/.test(globalThis.location.hash); // before the map writes its own place there
     const box = JSON.parse(target.dataset.box);
     const style = target.dataset.style || embeddedStyle(await (await fetch(target.dataset.basemap)).json(), box);
@@ -47,10 +48,7 @@ export class SurveyMap {
     }
   }
 
-  async show(address) {
-    const answer = await fetch(address);
-    if (!answer.ok) throw new Error(`the map's answer is ${answer.status}`);
-    const survey = await answer.json();
+  show(survey) {
     this.map.getSource("survey").setData(survey);
     this.target.dataset.features = survey.features.length;
     if (!this.isPlaced) this.fit(survey.features.filter((f) => f.properties.kind === "camera"));
