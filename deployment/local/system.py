@@ -64,6 +64,7 @@ class System:
 
     def start_storage(self, *, faults: bool, port: int = 0) -> str:
         """Start Azurite, and before it the proxy that can fail on purpose; returns the address to use."""
+        azurite.install()  # the first time takes as long as the network does, longer than a start may
         folder = self.state.folder("azurite")
         self.start("azurite", ["azurite", "--port", str(port)])
         url = f"http://127.0.0.1:{read_json(folder / 'ports.json', 'start Azurite')['blob']}"
