@@ -58,13 +58,14 @@ class _Visit:
     night: bool = False
     frames: int = 3
     animal_width: float = 0.42
+    at: tuple[float, float] = (0.5, 0.62)
 
 
 _VISITS: Final = (
     _Visit(camera="DEMO-01", taken="2026-10-19 06:41:10", animal=_PANDA),
     _Visit(camera="DEMO-01", taken="2026-10-20 13:02:55"),
     _Visit(camera="DEMO-01", taken="2026-10-22 23:17:31", animal=_DEER, night=True),
-    _Visit(camera="DEMO-01", taken="2026-10-25 04:58:02", animal=_PANDA, night=True),
+    _Visit(camera="DEMO-01", taken="2026-10-25 04:58:02", animal=_PANDA, night=True, animal_width=0.4, at=(0.5, 0.7)),
     _Visit(camera="DEMO-01", taken="2026-10-28 15:30:44", animal=_PANDA, frames=1, animal_width=0.36),
     _Visit(camera="DEMO-01", taken="2026-10-30 11:11:11", frames=1),
     _Visit(camera="DEMO-01", taken="2026-10-31 05:47:26", animal=_PHEASANT),
@@ -72,9 +73,17 @@ _VISITS: Final = (
     _Visit(camera="DEMO-02", taken="2026-10-21 02:13:40", night=True),
     _Visit(camera="DEMO-02", taken="2026-10-24 16:05:27", animal=_PANDA, animal_width=0.3),
     _Visit(camera="DEMO-02", taken="2026-10-27 20:46:18", animal=_BOAR, night=True),
-    _Visit(camera="DEMO-02", taken="2026-10-31 19:29:50", animal=_PANDA, night=True, frames=1, animal_width=0.5),
+    _Visit(
+        camera="DEMO-02",
+        taken="2026-10-31 19:29:50",
+        animal=_PANDA,
+        night=True,
+        frames=1,
+        animal_width=0.48,
+        at=(0.42, 0.64),
+    ),
     _Visit(camera="DEMO-03", taken="2026-10-19 09:33:15"),
-    _Visit(camera="DEMO-03", taken="2026-10-23 21:50:03", animal=_PANDA, night=True, animal_width=0.34),
+    _Visit(camera="DEMO-03", taken="2026-10-23 21:50:03", animal=_PANDA, night=True, animal_width=0.48, at=(0.5, 0.7)),
     _Visit(camera="DEMO-03", taken="2026-10-26 07:08:36", animal=_DEER),
     _Visit(camera="DEMO-03", taken="2026-10-28 16:21:08", animal=_PANDA),
     _Visit(camera="DEMO-03", taken="2026-10-29 22:41:57", night=True, frames=1),
@@ -115,6 +124,7 @@ def _frames(visit: _Visit) -> list[Picture]:
         animal=visit.animal,
         night=visit.night,
         animal_width=visit.animal_width,
+        at=visit.at,
         leaves=visit.animal is None,  # the wind set it off
         banner=f"{visit.camera}   {visit.taken[:16]}   a drawing",
     )
