@@ -114,7 +114,7 @@ def create_app(services: Services, *, key: bytes) -> Flask:
     access.guard(app, services.accounts)
     CSRFProtect(app)
     # Attempts are counted in memory: right for the one process that `web` is.
-    limiter = Limiter(get_remote_address, app=app, storage_uri="memory://", strategy="fixed-window")
+    limiter = Limiter(get_remote_address, app=app, storage_uri="memory://", strategy="moving-window")
     errors.handle(app)
     app.register_blueprint(assets.blueprint())
     app.register_blueprint(sign_in.blueprint(services, limiter))

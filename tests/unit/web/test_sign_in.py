@@ -92,12 +92,17 @@ def test_a_wrong_password_is_told_without_saying_which_was_wrong(site: Site, nam
 def test_guessing_is_slowed_down_by_name_and_by_address(site: Site) -> None:
     site.account("asha", Role.COORDINATOR)
     browser = site.browser()
-    answers = [browser.sign_in("asha", f"guess {n}").status_code for n in range(7)]
-    assert answers == [401] * 5 + [429] * 2
+
+    def guesses_until_refused(name: str, most: int) -> int:
+        # By the limit of an hour, however slow the machine; by that of a minute, ordinarily.
+        answers = (browser.sign_in(name.format(n), f"guess {n}").status_code for n in range(most + 1))
+        return next(n for n, answer in enumerate(answers) if answer == 429)
+
+    assert 5 <= guesses_until_refused("asha", 30) <= 30
     refused = browser.sign_in("asha")
     assert refused.status_code == 429  # the right one too, or guessing would go on
     assert "Wait a minute" in refused.text
-    assert [browser.sign_in(f"name{n}", "guess").status_code for n in range(5)] == [401, 401, 429, 429, 429]
+    assert guesses_until_refused("name{}", 100) <= 100  # another name each time, from one address
 
 
 def test_the_one_time_password_has_to_be_changed_before_anything_else(site: Site) -> None:
