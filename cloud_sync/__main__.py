@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _FAILED: Final = 1
 _WRONG: Final = 2
 _INTERRUPTED: Final = 130
+_END_S: Final = 10.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,8 +99,16 @@ def _ingest(_given: argparse.Namespace) -> int:
 
     async def work() -> None:
         stop = asyncio.Event()
+
+        def end() -> None:
+            stop.set()
+            # Storage that hangs holds an orderly end up; to be cut is safe at any moment.
+            late = threading.Timer(_END_S, os._exit, (0,))
+            late.daemon = True
+            late.start()
+
         for wanted in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(wanted, stop.set)
+            asyncio.get_running_loop().add_signal_handler(wanted, end)
         await ingest.run(given, stop)
 
     asyncio.run(work())
