@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -111,7 +110,6 @@ def best_views(panda: npt.NDArray[np.float32], owner: npt.NDArray[Any], frames: 
     return np.asarray(order[first], np.int64)
 
 
-@cache
 def examined(composed: bool, build_dir: Path = BUILD_DIR) -> Examined:
     """Load the stored answers of all folds that have been examined.
 
@@ -148,6 +146,20 @@ def examined(composed: bool, build_dir: Path = BUILD_DIR) -> Examined:
 def thresholds_to_ship(build_dir: Path = BUILD_DIR) -> DayNight:
     """Thresholds for the bar's first operating point, chosen on all composed test frames."""
     return choose(examined(composed=True, build_dir=build_dir).frames(), BAR)
+
+
+def temperature(build_dir: Path = BUILD_DIR) -> float:
+    """What to divide logits by so that probabilities fit the composed test frames best (least log loss)."""
+    answers = examined(composed=True, build_dir=build_dir)
+    rows = np.arange(len(answers.questions))
+    truth = np.array([answers.labels.index(label) for label in answers.column("label")])
+    logits = np.log(answers.best[SHIPPED].astype(np.float64) + 1e-12)
+
+    def loss(divisor: float) -> float:
+        scaled = logits / divisor
+        return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[rows, truth]).mean())
+
+    return float(min(np.arange(1.0, 8.01, 0.25), key=loss))
 
 
 def _half(source: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:

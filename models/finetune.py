@@ -152,7 +152,7 @@ def tune(late: Late, stems: Sequence[Path], *, epochs: float, seed: int, rate: f
         nn.utils.clip_grad_norm_(late.parameters(), 5.0)
         optimiser.step()
         schedule.step()
-        recent += 0.05 * (float(mean) - recent)
+        recent += 0.05 * (float(mean.detach()) - recent)
         if (step + 1) % _CHECKPOINT_STEPS == 0 or step + 1 == steps:
             line = f"step {step + 1} of {steps}: loss {recent:.3f}, {time.monotonic() - began:.0f} s"
             print(line, flush=True)  # noqa: T201 - a command line prints

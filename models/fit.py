@@ -21,6 +21,7 @@ def fit(
     *,
     order: Sequence[str],
     inverse_regularisation: float,
+    temperature: float = 1.0,
     thresholds: DayNight,
     backbone_sha256: str,
 ) -> bytes:
@@ -32,6 +33,8 @@ def fit(
         weights: of each row, about 1.
         order: the labels in the order the head shall have them.
         inverse_regularisation: scikit-learn's C, for standardised features.
+        temperature: what logits are divided by, so that probabilities mean what they say on frames never seen
+            (https://arxiv.org/abs/1706.04599).
         thresholds: to write into the head.
         backbone_sha256: of the TFLite file that made the features.
 
@@ -45,7 +48,9 @@ def fit(
     # Standardisation folds into weights and bias: the gateway multiplies once.
     weight = model.coef_ / spread
     bias = model.intercept_ - weight @ mean
-    return pack(weight, bias, order=order, thresholds=thresholds, backbone_sha256=backbone_sha256)
+    return pack(
+        weight / temperature, bias / temperature, order=order, thresholds=thresholds, backbone_sha256=backbone_sha256
+    )
 
 
 def pack(

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from edge_module.burst import Box, motion
 from edge_module.frame import Frame, decode, frame_of, to_input
 from models import pictures
+from models.draw import Animal, Shot, draw
 from models.synthesise import BUILD_DIR, Composed, Stock
 
 FOLDS = 2
@@ -112,6 +113,26 @@ def _loose(frame: Frame, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     x, y = rng.uniform(0, 1 - share), rng.uniform(0, 1 - share)
     view = to_input(frame.image, (x * width, y * height, (x + share) * width, (y + share) * height))
     return np.ascontiguousarray(view[:, ::-1]) if rng.random() < 0.5 else view  # noqa: PLR2004 - left or right
+
+
+def drawn(count: int, seed: int) -> Iterator[View]:
+    """Views of drawn frames, whole and near the animal: the head knows drawings, so that golden frames can test it."""
+    rng = np.random.default_rng(seed)
+    kinds: list[Animal | None] = [Animal.RED_PANDA, None, Animal.RED_PANDA, Animal.DEER, Animal.BOAR, Animal.PHEASANT]
+    for i in range(count):
+        animal, night = kinds[i % len(kinds)], bool(rng.random() < 0.5)  # noqa: PLR2004 - half
+        width, at = rng.uniform(0.25, 0.7), (rng.uniform(0.35, 0.65), rng.uniform(0.4, 0.65))
+        shot = Shot(
+            seed=seed + i, animal=animal, night=night, width_px=640, height_px=480, animal_width=width, at=at,
+            leaves=bool(rng.random() < 0.5), sway_px=rng.uniform(-4, 4),  # noqa: PLR2004 - half
+        )  # fmt: skip
+        frame = frame_of(Image.fromarray(draw(shot)))
+        label = "blank" if animal is None else "red_panda" if animal is Animal.RED_PANDA else "other_animal"
+        half_height = width * shot.width_px / shot.height_px / 2
+        box = Box(left=at[0] - width / 2, top=at[1] - half_height, right=at[0] + width / 2, bottom=at[1] + half_height)
+        near = to_input(frame.image, _near(box, rng).pixels(*frame.image.size))
+        for name, picture in (("full", frame.whole), ("near", near)):
+            yield View(picture=picture, label=label, night=night, name=name, source="drawn")
 
 
 def training(labelled: list[pictures.Labelled], bursts: dict[str, int], seed: int) -> Iterator[View]:

@@ -205,7 +205,7 @@ def test_selftest_says_which_golden_frame_changed(folder: Path) -> None:
     run = edge("selftest", settings={"model_dir": folder})
     assert run.status == 2
     assert "selftest failed" in run.out
-    assert "error: panda_day_1.jpg: blank (0.005), expected panda" in run.err
+    assert "error: panda_day_1.jpg: blank (0.106), expected panda" in run.err
 
 
 def test_selftest_without_golden_frames_is_a_fault(folder: Path) -> None:

@@ -35,7 +35,7 @@ def test_every_frame_is_judged_and_counted(own: Path) -> None:
     assert len(found["frames"]) == 7
     assert found["verdicts"]["red_panda"] == {"panda": 4}
     assert found["verdicts"]["blank"] == {"blank": 1, "unreadable": 1}
-    assert found["figures"]["red_panda found, night"]["frames"] == 3
+    assert found["figures"]["red_panda found, day"]["frames"] == 4
     assert "unreadable" in as_text(found)
 
 
