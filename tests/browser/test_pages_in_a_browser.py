@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from cloud_sync.accounts import Role
 from edge_module.domain import Fate
 
-from conftest import ARGUMENTS, CHROMIUM, DESK, PHONE, Served, Visit  # isort: skip
+from tests.browser.conftest import ARGUMENTS, CHROMIUM, DESK, PHONE, Served, Visit  # isort: skip
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 SEEING = [(Role.COORDINATOR, DESK), (Role.VIEWER, DESK), (Role.COORDINATOR, PHONE), (Role.VIEWER, PHONE)]

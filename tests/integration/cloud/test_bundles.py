@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 
 import pytest
-from conftest import stored
 
 from cloud_sync import schema
 from edge_module.bundle_format import BundleWriter, GatewayKeys, read_confirmation
 from edge_module.domain import Fate
 from tests.cloud_messages import body, receipt, records
+from tests.integration.cloud.conftest import stored
 from tests.local_azure import Gateway
 
 PICTURE = b"a picture " * 2000

@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobClient, ContainerClient
-from conftest import connected, stored, upload
 
 from cloud_sync import schema
 from edge_module import wire
 from edge_module.domain import Fate
 from tests.cloud_messages import NOW, receipt, records
+from tests.integration.cloud.conftest import connected, stored, upload
 from tests.local_azure import wait_until
 
 

@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
-from conftest import Headquarters, connected, upload
 
 from cloud_sync import schema
 from cloud_sync.store import Store
 from tests.cloud_messages import records
 from tests.databases import running_postgresql
+from tests.integration.cloud.conftest import Headquarters, connected, upload
 from tests.local_azure import wait_until
 
 

@@ -2,9 +2,8 @@
 
 import shutil
 
-from conftest import Running
-
 from edge_module import wire
+from tests.integration.gateway.conftest import Running
 from tests.local_azure import wait_until
 
 OWED = "SELECT count(*) FROM outbox WHERE kind <> 'status'"

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from conftest import Running, panda
 
 from edge_module.wire import MediaStored
+from tests.integration.gateway.conftest import Running, panda
 from tests.local_azure import wait_until
 
 DECADE = timedelta(days=3652)

@@ -2,11 +2,10 @@
 
 from datetime import UTC, datetime
 
-from conftest import Running
-
 from edge_module import wire
 from edge_module.clock import SystemClock
 from edge_module.ledger import Ledger
+from tests.integration.gateway.conftest import Running
 from tests.local_azure import wait_until
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)

@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
-from conftest import Running, ordinary
 
 from edge_module import wire
+from tests.integration.gateway.conftest import Running, ordinary
 from tests.local_azure import wait_until
 from tests.pictures import jpeg
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from conftest import Running
 
+from tests.integration.gateway.conftest import Running
 from tests.local_azure import wait_until
 from tests.pictures import exif, jpeg
 

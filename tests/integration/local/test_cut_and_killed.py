@@ -6,8 +6,8 @@ import contextlib
 import pytest
 from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.models import Twin, TwinProperties
-from conftest import eventually, heard, message, module_client
 
+from tests.integration.local.conftest import eventually, heard, message, module_client
 from tests.local_azure import EventStream, LocalAzure, wait_until
 
 

@@ -12,8 +12,8 @@ from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.exceptions import EventHubError
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 from azure.storage.blob.aio import BlobServiceClient
-from conftest import eventually, message, module_client
 
+from tests.integration.local.conftest import eventually, message, module_client
 from tests.local_azure import wait_until
 
 

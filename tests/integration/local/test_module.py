@@ -8,8 +8,9 @@ import pytest
 from azure.iot.device import MethodResponse
 from azure.iot.device.exceptions import ClientError
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
-from conftest import eventually, heard, message, module_client
 from msrest.exceptions import HttpOperationError
+
+from tests.integration.local.conftest import eventually, heard, message, module_client
 
 
 async def test_a_message_reaches_the_stream_with_the_senders_name_set_by_the_hub(gateway, events):

@@ -8,9 +8,9 @@ import time
 
 import paho.mqtt.client as mqtt
 import pytest
-from conftest import eventually, message, module_client
 
 from deployment.local import HUB_NAME, sas
+from tests.integration.local.conftest import eventually, message, module_client
 
 
 class Stranger:
