@@ -94,8 +94,9 @@ def served(local_azure: LocalAzure, tmp_path_factory: pytest.TempPathFactory) ->
         services.engine.dispose()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser. Not for the session: while Playwright's synchronous interface is open, no other event loop can run."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed (Debian: chromium)")
     with sync_playwright() as playwright:
@@ -104,7 +105,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def signed_in(served: Served, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> dict[Role, Path]:
     """Cookies by role: signing in is rate-limited, and hashing costs time."""
     folder = tmp_path_factory.mktemp("cookies")
