@@ -19,7 +19,7 @@ $(STAMP): requirements/dev.txt
 	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14))' \
 	  || { echo "Python 3.11 to 3.13 is needed; '$(PYTHON)' is not. Try: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	"$(PYTHON)" -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
 	@touch $@
 
 demo: $(STAMP)  ## show the whole system; CARD=DIR: your own pictures, ONCE=1: end when all is recorded, WEB_PORT=N
@@ -32,7 +32,7 @@ screenshots: $(STAMP)  ## take README's pictures of the running demo anew (needs
 runtimes: $(STAMP)  ## install tflite-runtime 2.14 beside, to compare verdicts with
 	@if [ -e $(TFLITE)/.set-up ] || ! $(RUN) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then exit 0; fi; \
 	$(RUN) -m venv $(TFLITE) \
-	&& $(TFLITE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tflite.txt \
+	&& $(TFLITE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/tflite.txt \
 	&& touch $(TFLITE)/.set-up
 
 test: $(STAMP) runtimes lint  ## check style and types, run every test
