@@ -6,7 +6,6 @@ Exit status: 0 done; 1 interrupted or failed in part, run again; 2 could not sta
 import argparse
 import io
 import json
-import logging
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_module import log
 from edge_module import settings as settings_module
 from edge_module.errors import CardError, ConfigError, LedgerError, ModelError
 
@@ -36,10 +36,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         sources = _sources(arguments)
         settings = settings_module.combine(*sources)
-        logging.basicConfig(
-            level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
-        )
-        logging.getLogger("azure").setLevel(logging.WARNING)  # tells of each packet otherwise
+        if arguments.command is _run:
+            folder = Path(settings.data_dir).expanduser() / "logs"
+            log.of_gateway(settings.log_level, folder, bytes_max=settings.log_max_bytes)
+        else:
+            log.to_terminal(settings.log_level)
         status: int = arguments.command(arguments, settings, sources)
     except ConfigError as exc:
         for fault in exc.faults:

@@ -83,6 +83,10 @@ SCHEMA: Final = (
         doc="How much is logged.",
     ),
     Setting(
+        name="log_max_bytes", kind=int, default=4_000_000, least=100_000, most=1_000_000_000, unit="bytes", twin=False,
+        doc="How much the gateway's log files, in `logs` in the data folder, may take together.",
+    ),
+    Setting(
         name="workers", kind=int, default=2, least=1, most=8,
         doc="Threads that decode and score. Each needs some 20 MB.",
     ),
@@ -154,6 +158,7 @@ class Settings:
     data_dir: str
     model_dir: str
     log_level: str
+    log_max_bytes: int
     workers: int
     event_gap_s: float
     camera_utc_offset_min: int
