@@ -99,7 +99,7 @@ class _Files(RotatingFileHandler):
         with contextlib.suppress(OSError, ValueError):
             if self.stream is not None:
                 self.stream.close()
-        self.stream = None  # type: ignore[assignment]  # the next line opens it again, as with `delay`
+        self.stream = None  # the next line opens it again, as with `delay`
 
 
 _ring = _Ring()
