@@ -29,6 +29,7 @@ _SAME_RECORD: Final = (
     "probabilities",
     "night",
     "view",
+    "withheld",
     "exif_time",
     "utc_offset_min",
     "offset_source",

@@ -110,6 +110,8 @@ def _record(origin: Origin, record: Record) -> Row:
         "probabilities": dict(scores.probabilities) if scores else None,
         "night": scores.night if scores else None,
         "view": _bounded(scores.view, "view", 16) if scores else None,
+        "box": [box.left, box.top, box.right, box.bottom] if scores and (box := scores.box) else None,
+        "withheld": record.withheld,
         "captured_at": _in_utc(captured) if captured else None,
         "exif_time": _bounded(captured.exif_time, "exif_time", 19) if captured else None,
         "utc_offset_min": captured.utc_offset_min if captured else None,

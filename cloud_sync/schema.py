@@ -22,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -123,6 +124,9 @@ records = Table(
     Column("probabilities", JSON(none_as_null=True)),
     Column("night", Boolean),
     Column("view", String(16)),
+    # Left, top, right, bottom in fractions of the frame; null: all of it.
+    Column("box", JSON(none_as_null=True)),
+    Column("withheld", Boolean, nullable=False, server_default=false()),
     _instant("captured_at"),
     Column("exif_time", String(19)),
     Column("utc_offset_min", Integer),

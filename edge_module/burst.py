@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_module.domain import Exif, Media
+from edge_module.domain import Box, Exif, Media
 
 BURST_FRAMES_MAX: Final = 4
 """Decoded frames held at once by a worker: bounds memory. A longer event is scored in parts of nearly equal length."""
@@ -34,20 +34,6 @@ class Shot:
 
     media: Media
     exif: Exif
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """A part of a frame, in fractions of its width and height."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def pixels(self, width_px: int, height_px: int) -> tuple[float, float, float, float]:
-        """The same in pixels of a picture of that size: left, top, right, bottom."""
-        return self.left * width_px, self.top * height_px, self.right * width_px, self.bottom * height_px
 
 
 def events(shots: Iterable[Shot], *, gap_s: float) -> Iterator[list[Shot]]:

@@ -1,7 +1,7 @@
 """Records as columns: what a `records` message holds. Verdicts of one reading by one model, up to 500 at a time.
 
 Columns of the same kind of value compress to 40-odd bytes a frame, of which 32 are the media id;
-tests/unit/test_wire.py holds them to 60.
+tests/unit/test_wire.py holds them to 60. The box of the view that was judged stays behind: no crop is made of them.
 """
 
 import base64
@@ -9,6 +9,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import Any, Final
 
 from edge_module.domain import CaptureTime, Exif, Fate, OffsetSource, Record, Scores
@@ -34,7 +35,9 @@ def pack(records: Sequence[Record]) -> dict[str, Any]:
         raise ValueError("a batch is of one reading and model")
     labels = next((list(r.scores.probabilities) for r in records if r.scores), [])
     times = [r.exif.captured for r in records]
+    withheld = {"withheld": [int(r.withheld) for r in records]} if any(r.withheld for r in records) else {}
     return {
+        **withheld,
         "card_id": first.card_id,
         "reading_id": first.reading_id,
         "model_id": first.model_id,
@@ -120,8 +123,9 @@ def unpack(fields: Fields) -> tuple[Record, ...]:
             scores=score,
             exif=exif,
             size_bytes=size,
+            withheld=bool(held),
         )
-        for path, has, event_id, fate, reason, size, score, exif in zip(
+        for path, has, event_id, fate, reason, size, score, exif, held in zip(
             paths,
             has_media,
             fields.column("event_id", str, count, nulls=False),
@@ -130,6 +134,7 @@ def unpack(fields: Fields) -> tuple[Record, ...]:
             fields.column("size_bytes", int, count, nulls=False),
             scores,
             exifs,
+            fields.column("withheld", int, count, nulls=False) if fields.has("withheld") else repeat(0, count),
             strict=True,
         )
     )

@@ -101,6 +101,30 @@ class Exif:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A part of an upright frame, in fractions of its width and height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
+            raise ValueError(f"a box must have an inside, within the frame: {self}")
+
+    def pixels(self, width_px: int, height_px: int) -> tuple[float, float, float, float]:
+        """The same in pixels of a picture of that size: left, top, right, bottom."""
+        return self.left * width_px, self.top * height_px, self.right * width_px, self.bottom * height_px
+
+    def rounded(self) -> "Box":
+        """The same in thousandths, as the ledger and the wire have it."""
+        return Box(
+            left=round(self.left, 3), top=round(self.top, 3), right=round(self.right, 3), bottom=round(self.bottom, 3)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """What the model thinks of one frame.
 
@@ -108,11 +132,13 @@ class Scores:
         probabilities: one probability a label, in the model's order, in thousandths, summing to about 1.
         night: whether the frame has (almost) no colour, as under infrared light.
         view: which view of the frame these are of: ``full`` or ``motion``.
+        box: what that view shows of the frame, in thousandths; absent where it shows all of it.
     """
 
     probabilities: Mapping[str, float]
     night: bool
     view: str
+    box: Box | None = None
 
     def __post_init__(self) -> None:
         total = sum(self.probabilities.values())
@@ -140,6 +166,8 @@ class Record:
         reason: why the model did not decide the fate; empty where it did.
         scores: absent where the picture could not be scored.
         exif: as read from the file.
+        withheld: whether there may be a person in the picture, so that it never leaves the gateway. Of a picture whose
+            fate is `human` it need not be said.
     """
 
     card_id: str
@@ -153,6 +181,12 @@ class Record:
     scores: Scores | None = None
     exif: Exif = field(default_factory=Exif)
     size_bytes: int
+    withheld: bool = False
+
+    @property
+    def stays_here(self) -> bool:
+        """Whether no picture of it may leave the gateway."""
+        return self.withheld or self.fate == Fate.HUMAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,17 +13,18 @@ import numpy.typing as npt
 
 from edge_module.backbone import Backbone
 from edge_module.burst import motion
-from edge_module.domain import LABEL_PANDA, Scores
+from edge_module.domain import LABEL_PANDA, Box, Scores
 from edge_module.frame import Frame, to_input
 from edge_module.head import Head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One picture for the backbone."""
+    """One picture for the backbone, and what it shows of the frame where that is not all of it."""
 
     name: str
     picture: npt.NDArray[np.uint8]
+    box: Box | None = None
 
 
 def views(frames: Sequence[Frame]) -> Iterator[list[View]]:
@@ -31,7 +32,7 @@ def views(frames: Sequence[Frame]) -> Iterator[list[View]]:
     for frame, box in zip(frames, motion([f.whole for f in frames]), strict=True):
         looks = [View(name="full", picture=frame.whole)]
         if box is not None:
-            looks.append(View(name="motion", picture=to_input(frame.image, box.pixels(*frame.image.size))))
+            looks.append(View(name="motion", picture=to_input(frame.image, box.pixels(*frame.image.size)), box=box))
         yield looks
 
 
@@ -76,4 +77,5 @@ class Scorer:
             probabilities=dict(zip(self._head.labels, (round(float(p), 3) for p in probabilities[best]), strict=True)),
             night=frame.night,
             view=looks[best].name,
+            box=box.rounded() if (box := looks[best].box) else None,
         )

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from edge_module import columns
 from edge_module.domain import (
+    Box,
     CardReceipt,
     Exif,
     Fate,
@@ -236,6 +237,10 @@ def record_to_json(record: Record) -> dict[str, Any]:
             "night": record.scores.night,
             "view": record.scores.view,
         }
+        if box := record.scores.box:
+            value["box"] = [round(1000 * edge) for edge in (box.left, box.top, box.right, box.bottom)]
+    if record.withheld:  # said only where it is so: a record reads as before it could be
+        value["withheld"] = True
     exif = record.exif
     if exif.captured:
         value |= {
@@ -324,7 +329,11 @@ def record_from_json(value: object) -> Record:
     """
     r = Fields.of(value, "record")
     probabilities = r.numbers("probabilities") if r.has("probabilities") else None
-    scores = Scores(probabilities=probabilities, night=r.flag("night"), view=r.text("view")) if probabilities else None
+    scores = (
+        Scores(probabilities=probabilities, night=r.flag("night"), view=r.text("view"), box=_box(r))
+        if probabilities
+        else None
+    )
     captured = (
         columns.capture_time(r.text("exif_time"), r.integer("utc_offset_min", least=-840), r.text("offset_source"))
         if r.has("exif_time")
@@ -348,7 +357,15 @@ def record_from_json(value: object) -> Record:
         scores=scores,
         exif=exif,
         size_bytes=r.integer("size_bytes"),
+        withheld=r.flag("withheld") if r.has("withheld") else False,
     )
+
+
+def _box(fields: Fields) -> Box | None:
+    if not fields.has("box"):
+        return None
+    left, top, right, bottom = fields.column("box", int, 4, nulls=False)
+    return Box(left=left / 1000, top=top / 1000, right=right / 1000, bottom=bottom / 1000)
 
 
 def _media_stored(fields: Fields) -> MediaStored:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edge_module.burst import Box
+from edge_module.domain import Box
 from models import pictures
 from models.cutout import Cutout, cut_outs
 

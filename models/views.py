@@ -14,7 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from edge_module.burst import Box, motion
+from edge_module.burst import motion
+from edge_module.domain import Box
 from edge_module.frame import Frame, decode, frame_of, to_input
 from models import pictures
 from models.draw import Animal, Shot, draw

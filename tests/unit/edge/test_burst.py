@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_module.burst import BURST_FRAMES_MAX, Box, Shot, bursts, events, motion
-from edge_module.domain import CaptureTime, Exif, Media, OffsetSource
+from edge_module.burst import BURST_FRAMES_MAX, Shot, bursts, events, motion
+from edge_module.domain import Box, CaptureTime, Exif, Media, OffsetSource
 
 NOON = datetime(2026, 3, 14, 12)  # noqa: DTZ001 - a camera's clock knows no zone
 Whole = npt.NDArray[np.uint8]
