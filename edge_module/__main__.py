@@ -191,7 +191,7 @@ def _bundle(arguments: argparse.Namespace, settings: "Settings", _sources: Sourc
 
 def _check_config(_arguments: argparse.Namespace, settings: "Settings", _sources: Sources) -> int:
     for setting in settings_module.SCHEMA:
-        print(f"{setting.name}: {json.dumps(getattr(settings, setting.name))}  # {setting.doc} ({setting.allowed})")
+        print(f"{setting.name}: {json.dumps(settings.shown(setting))}  # {setting.doc} ({setting.allowed})")
     return DONE
 
 

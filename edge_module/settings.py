@@ -1,13 +1,16 @@
 """Settings: environment, an optional YAML file and the device twin's desired properties to one checked value. Pure.
 
 A later source overrides an earlier one: defaults, file, environment, twin. All faults are found at once, one line each.
+A new setting is one field of `Settings`; then `make docs`.
 """
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, get_args, get_type_hints
 
 import yaml
 
@@ -16,21 +19,43 @@ from edge_module.errors import ConfigError
 from edge_module.verdict import DayNight, Thresholds
 
 ENVIRONMENT_PREFIX: Final = "PONYA_"
+TEXT_MAX_CHARACTERS: Final = 500
+"""All settings, and what is said of them, must fit into a device twin's 32 KB together."""
+
+_TRUE_OR_FALSE: Final = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One setting: its kind, what is allowed, what it is for."""
+    """One setting: what is allowed, and what it is for.
 
-    name: str
-    kind: type[int] | type[float] | type[str]
-    default: float | str | None
+    Args:
+        doc: what it is for, in a sentence.
+        default: holds while nothing else is set; None where something else than a setting decides.
+        least: the smallest number allowed.
+        most: the largest.
+        unit: the number's unit, for people.
+        choices: the texts allowed, if not every one is.
+        pattern: a regular expression that a text must match whole.
+        form: what such a text looks like, for people.
+        twin: whether it can be set from afar.
+        secret: whether nobody is told more than that it is set.
+        name: of the field in `Settings`; filled in there.
+        kind: of the field in `Settings`; filled in there.
+    """
+
     doc: str
-    unit: str = ""
+    default: float | str | None
     least: float | None = None
     most: float | None = None
+    unit: str = ""
     choices: tuple[str, ...] = ()
+    pattern: str = ""
+    form: str = ""
     twin: bool = True
+    secret: bool = False
+    name: str = ""
+    kind: type = str
 
     @property
     def allowed(self) -> str:
@@ -38,7 +63,9 @@ class Setting:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.kind is str:
-            return "text"
+            return self.form or f"text of at most {TEXT_MAX_CHARACTERS} characters"
+        if self.kind is bool:
+            return "true or false"
         number = "a whole number" if self.kind is int else "a number"
         return f"{number} from {self.least} to {self.most}{' ' if self.unit else ''}{self.unit}"
 
@@ -51,9 +78,19 @@ class Setting:
         if value is None:
             return self.default
         if self.kind is str:
-            if not isinstance(value, str) or not value or (self.choices and value not in self.choices):
-                raise ValueError
-            return value
+            return self._text(value)
+        if self.kind is bool:
+            return value if isinstance(value, bool) else _true_or_false(value)
+        return self._number(value)
+
+    def _text(self, value: object) -> str:
+        if not isinstance(value, str) or not 0 < len(value) <= TEXT_MAX_CHARACTERS or not value.isprintable():
+            raise ValueError
+        if (self.choices and value not in self.choices) or (self.pattern and not re.fullmatch(self.pattern, value)):
+            raise ValueError
+        return value
+
+    def _number(self, value: object) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError  # noqa: TRY004 - one kind of fault for the caller
         try:
@@ -69,113 +106,95 @@ class Setting:
         return self.kind(number)
 
 
-SCHEMA: Final = (
-    Setting(
-        name="data_dir", kind=str, default="~/.local/share/ponya", twin=False,
-        doc="Folder for the ledger and the kept originals.",
-    ),
-    Setting(
-        name="model_dir", kind=str, default="shipped", twin=False,
-        doc="Folder with backbone.tflite, head.json and SHA256SUMS; `shipped`: the software's own.",
-    ),
-    Setting(
-        name="log_level", kind=str, default="warning", choices=("debug", "info", "warning", "error"),
-        doc="How much is logged.",
-    ),
-    Setting(
-        name="log_max_bytes", kind=int, default=4_000_000, least=100_000, most=1_000_000_000, unit="bytes", twin=False,
-        doc="How much the gateway's log files, in `logs` in the data folder, may take together.",
-    ),
-    Setting(
-        name="workers", kind=int, default=2, least=1, most=8,
-        doc="Threads that decode and score. Each needs some 20 MB.",
-    ),
-    Setting(
-        name="event_gap_s", kind=float, default=60, least=0, most=3600, unit="s",
-        doc="Pictures of one camera belong to one event while they follow each other within this time.",
-    ),
-    Setting(
-        name="camera_utc_offset_min", kind=int, default=345, least=-UTC_OFFSET_MAX_MIN, most=UTC_OFFSET_MAX_MIN,
-        unit="min", doc="Minutes east of UTC that cameras' clocks are set to, where they do not write it (Nepal: 345).",
-    ),
-    Setting(
-        name="settle_s", kind=float, default=3, least=0, most=600, unit="s",
-        doc="A file written to less than this long ago is still growing: it is waited for.",
-    ),
-    Setting(
-        name="settle_timeout_s", kind=float, default=60, least=1, most=86400, unit="s",
-        doc="How long growing files are waited for without any getting ready before a reading is interrupted.",
-    ),
-    Setting(
-        name="cards_dir", kind=str, default="/media/cards", twin=False,
-        doc="Folder in which cards appear, one folder a card.",
-    ),
-    Setting(
-        name="poll_s", kind=float, default=5, least=0.1, most=600, unit="s",
-        doc="How often the cards folder is looked at.",
-    ),
-    Setting(
-        name="confirm_interval_s", kind=float, default=60, least=0, most=3600, unit="s",
-        doc="How long headquarters may take to answer: what it misses is not sent, and nothing asked, again before.",
-    ),
-    Setting(
-        name="resend_after_s", kind=float, default=7200, least=1, most=30 * 86400, unit="s",
-        doc="How long after sending an unconfirmed message is sent again.",
-    ),
-    Setting(
-        name="retry_longest_s", kind=float, default=600, least=1, most=86400, unit="s",
-        doc="The longest pause before something that failed is tried again; the first is 2 s, and each twice the last.",
-    ),
-    Setting(
-        name="reconnect_s", kind=int, default=10, least=1, most=600, unit="s", twin=False,
-        doc="How long after the link to the edge hub broke it is tried again.",
-    ),
-    Setting(
-        name="unconfirmed_max_bytes", kind=int, default=4_000_000, least=300_000, most=100_000_000, unit="bytes",
-        doc="How much may be on the way, sent and not confirmed, before the gateway waits.",
-    ),
-    Setting(
-        name="status_interval_s", kind=float, default=3600, least=1, most=86400, unit="s",
-        doc="How often the gateway says how it is.",
-    ),
-    *(
-        Setting(
-            name=f"{verdict}_threshold_{time}", kind=float, default=None, least=0.001, most=1,
-            doc=f"Probability of a red panda by {time} that makes a {verdict}; the model's own unless set.",
-        )
-        for time in ("day", "night") for verdict in ("panda", "review")
-    ),
-)  # fmt: skip
-"""Every setting there is. docs/settings.md is generated from this."""
-
-_BY_NAME: Final = {setting.name: setting for setting in SCHEMA}
+def _true_or_false(value: object) -> bool:
+    if not isinstance(value, str) or value not in _TRUE_OR_FALSE:
+        raise ValueError
+    return _TRUE_OR_FALSE[value]
 
 
+def _threshold(verdict: str, time: str) -> Setting:
+    doc = f"Probability of a red panda by {time} that makes a {verdict}; the model's own unless set."
+    return Setting(default=None, least=0.001, most=1, doc=doc)
+
+
+# fmt: off
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Checked settings. The fields are `SCHEMA`'s, with the same names."""
+    """Checked settings, made by `combine`. Each field's type and `Setting` are the schema: everything else reads it."""
 
-    data_dir: str
-    model_dir: str
-    log_level: str
-    log_max_bytes: int
-    workers: int
-    event_gap_s: float
-    camera_utc_offset_min: int
-    settle_s: float
-    settle_timeout_s: float
-    cards_dir: str
-    poll_s: float
-    confirm_interval_s: float
-    resend_after_s: float
-    retry_longest_s: float
-    reconnect_s: int
-    unconfirmed_max_bytes: int
-    status_interval_s: float
-    panda_threshold_day: float | None
-    review_threshold_day: float | None
-    panda_threshold_night: float | None
-    review_threshold_night: float | None
+    data_dir: Annotated[str, Setting(
+        default="~/.local/share/ponya", twin=False,
+        doc="Folder for the ledger and the kept originals.",
+    )]
+    model_dir: Annotated[str, Setting(
+        default="shipped", twin=False,
+        doc="Folder with backbone.tflite, head.json and SHA256SUMS; `shipped`: the software's own.",
+    )]
+    log_level: Annotated[str, Setting(
+        default="warning", choices=("debug", "info", "warning", "error"),
+        doc="How much is logged.",
+    )]
+    log_max_bytes: Annotated[int, Setting(
+        default=4_000_000, least=100_000, most=1_000_000_000, unit="bytes", twin=False,
+        doc="How much the gateway's log files, in `logs` in the data folder, may take together.",
+    )]
+    workers: Annotated[int, Setting(
+        default=2, least=1, most=8,
+        doc="Threads that decode and score. Each needs some 20 MB.",
+    )]
+    event_gap_s: Annotated[float, Setting(
+        default=60, least=0, most=3600, unit="s",
+        doc="Pictures of one camera belong to one event while they follow each other within this time.",
+    )]
+    camera_utc_offset_min: Annotated[int, Setting(
+        default=345, least=-UTC_OFFSET_MAX_MIN, most=UTC_OFFSET_MAX_MIN, unit="min",
+        doc="Minutes east of UTC that cameras' clocks are set to, where they do not write it (Nepal: 345).",
+    )]
+    settle_s: Annotated[float, Setting(
+        default=3, least=0, most=600, unit="s",
+        doc="A file written to less than this long ago is still growing: it is waited for.",
+    )]
+    settle_timeout_s: Annotated[float, Setting(
+        default=60, least=1, most=86400, unit="s",
+        doc="How long growing files are waited for without any getting ready before a reading is interrupted.",
+    )]
+    cards_dir: Annotated[str, Setting(
+        default="/media/cards", twin=False,
+        doc="Folder in which cards appear, one folder a card.",
+    )]
+    poll_s: Annotated[float, Setting(
+        default=5, least=0.1, most=600, unit="s",
+        doc="How often the cards folder is looked at.",
+    )]
+    confirm_interval_s: Annotated[float, Setting(
+        default=60, least=0, most=3600, unit="s",
+        doc="How long headquarters may take to answer: what it misses is not sent, and nothing asked, again before.",
+    )]
+    resend_after_s: Annotated[float, Setting(
+        default=7200, least=1, most=30 * 86400, unit="s",
+        doc="How long after sending an unconfirmed message is sent again.",
+    )]
+    retry_longest_s: Annotated[float, Setting(
+        default=600, least=1, most=86400, unit="s",
+        doc="The longest pause before something that failed is tried again; the first is 2 s, and each twice the last.",
+    )]
+    reconnect_s: Annotated[int, Setting(
+        default=10, least=1, most=600, unit="s", twin=False,
+        doc="How long after the link to the edge hub broke it is tried again.",
+    )]
+    unconfirmed_max_bytes: Annotated[int, Setting(
+        default=4_000_000, least=300_000, most=100_000_000, unit="bytes",
+        doc="How much may be on the way, sent and not confirmed, before the gateway waits.",
+    )]
+    status_interval_s: Annotated[float, Setting(
+        default=3600, least=1, most=86400, unit="s",
+        doc="How often the gateway says how it is.",
+    )]
+    panda_threshold_day: Annotated[float | None, _threshold("panda", "day")]
+    review_threshold_day: Annotated[float | None, _threshold("review", "day")]
+    panda_threshold_night: Annotated[float | None, _threshold("panda", "night")]
+    review_threshold_night: Annotated[float | None, _threshold("review", "night")]
+    # fmt: on
 
     def thresholds(self, models_own: DayNight) -> DayNight:
         """The thresholds to judge by: those that are set, the model's for the rest.
@@ -191,12 +210,32 @@ class Settings:
         except ValueError as exc:
             raise ConfigError([f"thresholds: with this model: {exc}"]) from exc
 
+    def shown(self, setting: Setting) -> Any:
+        """A setting's value as anybody may see it: of a secret only whether it is set."""
+        value = getattr(self, setting.name)
+        return ("set" if value else "not set") if setting.secret else value
+
 
 def _over(own: Thresholds, panda: float | None, review: float | None) -> Thresholds:
     return Thresholds(
         panda=own.panda if panda is None else panda,
         review=own.review if review is None else review,
     )
+
+
+def _schema() -> tuple[Setting, ...]:
+    found = []
+    for name, hint in get_type_hints(Settings, include_extras=True).items():
+        of, setting = get_args(hint)
+        (kind,) = {*(get_args(of) or (of,))} - {type(None)}
+        found.append(replace(setting, name=name, kind=kind))
+    return tuple(found)
+
+
+SCHEMA: Final = _schema()
+"""Every setting there is, from the fields of `Settings`. docs/settings.md is generated from this."""
+
+BY_NAME: Final = {setting.name: setting for setting in SCHEMA}
 
 
 def combine(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
@@ -212,14 +251,16 @@ def combine(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
     faults: list[str] = []
     for source, given in sources:
         for name, value in given.items():
-            setting = _BY_NAME.get(str(name))
+            setting = BY_NAME.get(str(name))
             if setting is None:
-                faults.append(f"{source}: {name!s}: no such setting; known are {', '.join(_BY_NAME)}")
+                near = "".join(f" (do you mean {n}?)" for n in get_close_matches(str(name)[:80], BY_NAME, 1))
+                faults.append(f"{source}: {str(name)[:80]!r}: no such setting{near}; docs/settings.md has them all")
                 continue
             try:
                 values[setting.name] = setting.check(value)
             except ValueError:
-                faults.append(f"{source}: {name}: {str(value)[:80]!r} is not allowed; {setting.allowed} is")
+                shown = "what was given" if setting.secret else repr(str(value)[:80])
+                faults.append(f"{source}: {name}: {shown} is not allowed; {setting.allowed} is")
     if not faults:
         for time in ("day", "night"):
             panda, review = values[f"panda_threshold_{time}"], values[f"review_threshold_{time}"]
