@@ -122,7 +122,7 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
 
         twin = Twin(
             folder=folder, local=local, check=lambda wanted: wanted.thresholds(model.head.thresholds),
-            confirm=courier.confirm, on_read=heard, report=hub.report,
+            confirm=courier.confirm, deployments=ledger.belongings.know, on_read=heard, report=hub.report,
         )  # fmt: skip
         cards = Cards(
             folder=Path(settings.cards_dir), ledger=ledger, clock=clock, stop=stop, settings=lambda: twin.settings,

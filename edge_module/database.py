@@ -48,9 +48,13 @@ CREATE TABLE file (
   media_id BLOB NOT NULL DEFAULT x'',
   reason TEXT NOT NULL DEFAULT '',
   camera TEXT,
+  captured_s INTEGER,                -- when the camera says it took it, UTC
   PRIMARY KEY (reading, path)
 ) WITHOUT ROWID;
 CREATE INDEX file_pending ON file (reading, path) WHERE fate IS NULL;
+
+-- Whose card it is, by headquarters' decision, and the cameras (a JSON list of serials) whose pictures lay on it then.
+CREATE TABLE assignment (card_id TEXT PRIMARY KEY, deployment_key TEXT NOT NULL, serials TEXT NOT NULL) WITHOUT ROWID;
 
 -- Kept for good: what bytes were judged to be, and where they were first met.
 CREATE TABLE media (

@@ -219,6 +219,25 @@ class NamedFile:
     reason: str
 
 
+class BelongingSource(StrEnum):
+    """What says which deployment a card belongs to."""
+
+    NONE = ""
+    SERIAL = "serial"
+    MARKER = "marker"
+    VOLUME = "volume"
+    HEADQUARTERS = "headquarters"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belonging:
+    """Which deployment a card belongs to, and by what; without one it is unassigned, and `why` says the reason."""
+
+    deployment_key: str | None = None
+    source: BelongingSource = BelongingSource.NONE
+    why: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardReceipt:
     """What a reading of a card came to (design, guarantee 1).
@@ -233,6 +252,7 @@ class CardReceipt:
         named: files without a verdict from the model, each with its reason; at most `NAMED_FILES_MAX`.
         named_omitted: how many more there are; the ledger and ``scan --json`` name them all.
         cameras: how many pictures each camera's serial number accounts for.
+        belonging: the deployment that the whole card belongs to (whose.py).
     """
 
     card_id: str
@@ -247,6 +267,7 @@ class CardReceipt:
     named: tuple[NamedFile, ...]
     named_omitted: int
     cameras: Mapping[str, int]
+    belonging: Belonging = Belonging()
 
     @property
     def seen(self) -> int:

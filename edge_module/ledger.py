@@ -21,12 +21,14 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Final, Self
 from uuid import uuid4
 
 from edge_module import receipts, wire
+from edge_module.belonging import Belongings
 from edge_module.clock import Clock
 from edge_module.database import Database, Step, no_step, open_or_set_aside
 from edge_module.domain import KEPT_FATES, Card, CardReceipt, Fate, Media, ReadingState, Record
@@ -36,6 +38,7 @@ from edge_module.uploads import Uploads, owe_upload
 
 _log = logging.getLogger(__name__)
 
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - to count from, in a camera's own time
 LISTING_BATCH_ROWS: Final = 1000
 ATTEMPTS_MAX: Final = 3
 """Readings in which a file may fail to be read before it is `unreadable`: one bad sector must not hold a card."""
@@ -78,6 +81,7 @@ class Ledger:
             connection.execute("INSERT OR IGNORE INTO meta VALUES ('ledger_id', ?)", (uuid4().hex,))
         self.outbox = Outbox(database, clock)
         self.uploads = Uploads(database, self.outbox, clock)
+        self.belongings = Belongings(database, self.outbox)
 
     @classmethod
     def open(cls, path: Path, clock: Clock, *, on_step: Step = no_step) -> tuple[Self, Path | None]:
@@ -241,9 +245,13 @@ class Ledger:
         if first:
             _owe(connection, record, finding.media.path)
         connection.execute(
-            "UPDATE file SET fate = ?, media_id = ?, reason = ?, camera = ? WHERE reading = ? AND path = ?",
-            (record.fate, media_id, record.reason, record.exif.camera_serial, reading.row_id, finding.media.path),
-        )
+            """UPDATE file SET fate = ?, media_id = ?, reason = ?, camera = ?, captured_s = ?
+               WHERE reading = ? AND path = ?""",
+            (
+                record.fate, media_id, record.reason, record.exif.camera_serial, _captured_s(record),
+                reading.row_id, finding.media.path,
+            ),
+        )  # fmt: skip
         return record
 
     @staticmethod
@@ -424,6 +432,13 @@ def _owe(connection: sqlite3.Connection, record: Record, path: bytes) -> None:
             json.dumps(wire.record_to_json(record), separators=(",", ":"), ensure_ascii=False),
         ),
     )  # fmt: skip
+
+
+def _captured_s(record: Record) -> int | None:
+    captured = record.exif.captured
+    if captured is None:
+        return None
+    return round((captured.local - _EPOCH).total_seconds()) - 60 * captured.utc_offset_min
 
 
 def _origin(card_id: str, path: bytes) -> bytes:

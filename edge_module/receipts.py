@@ -5,8 +5,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Final
 
-from edge_module import wire
-from edge_module.domain import CardReceipt, Fate, NamedFile, ReadingState
+from edge_module import whose, wire
+from edge_module.domain import Belonging, CardReceipt, Fate, NamedFile, ReadingState
 from edge_module.errors import LedgerError
 
 NAMED_FILES_MAX: Final = 100
@@ -68,7 +68,32 @@ def receipt(read: Read, reading_id: str) -> CardReceipt:
                 (row_id,),
             )
         ),
+        belonging=_belonging(read, card_id, row_id),
     )
+
+
+def cameras(read: Read, row_id: int) -> list[whose.Camera]:
+    """When each camera whose pictures lie on the card took them."""
+    return [
+        whose.Camera(serial=serial, first_s=first_s, last_s=last_s)
+        for serial, first_s, last_s in read(
+            """SELECT camera, min(captured_s), max(captured_s) FROM file
+               WHERE reading = ? AND captured_s IS NOT NULL GROUP BY camera LIMIT 100""",
+            (row_id,),
+        )
+    ]
+
+
+def _belonging(read: Read, card_id: str, row_id: int) -> Belonging:
+    told = read("SELECT value FROM meta WHERE key = 'deployments'", ())
+    deployments = whose.deployments_from_twin(json.loads(told[0][0])) if told else ()
+    decided = read("SELECT deployment_key, serials FROM assignment WHERE card_id = ?", (card_id,))
+    assigned = (
+        whose.Assignment(deployment_key=decided[0][0], serials=frozenset(json.loads(decided[0][1])))
+        if decided
+        else None
+    )
+    return whose.decide(card_id, cameras(read, row_id), deployments, assigned)
 
 
 # A file waits for the confirmation of every record of its bytes: a duplicate shares its twin's, and a file read again

@@ -33,6 +33,7 @@ class Twin:
         local: the sources of settings under the twin's, as `settings.combine` takes them.
         check: refuses settings that cannot be used for a reason beyond themselves; raises `ConfigError`.
         confirm: gets headquarters' confirmations.
+        deployments: gets what stands there, None where nothing does; may raise `WireError`.
         on_read: called when all of the desired properties have been acted on, after each connect.
         report: sets reported properties; may raise `TransientDelivery`.
     """
@@ -44,6 +45,7 @@ class Twin:
         local: tuple[tuple[str, Mapping[str, Any]], ...],
         check: Callable[[Settings], object],
         confirm: Callable[[wire.Confirmed], None],
+        deployments: Callable[[object], None],
         on_read: Callable[[], None],
         report: Callable[[dict[str, Any]], None],
     ) -> None:
@@ -51,6 +53,7 @@ class Twin:
         self._local = local
         self._check = check
         self._confirm = confirm
+        self._deployments = deployments
         self._on_read = on_read
         self._report = report
         self._queue: queue.SimpleQueue[tuple[dict[str, Any], bool]] = queue.SimpleQueue()
@@ -84,6 +87,11 @@ class Twin:
                 _log.error("desired property ignored: %s", exc)
             else:
                 self._confirm(confirmed)
+        if "deployments" in desired or complete:
+            try:
+                self._deployments(desired.get("deployments"))
+            except WireError as exc:
+                _log.error("desired property ignored: %s", exc)
         if complete:
             self._on_read()
 

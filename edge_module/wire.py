@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from edge_module import columns
 from edge_module.domain import (
+    Belonging,
+    BelongingSource,
     Box,
     CardReceipt,
     Exif,
@@ -255,6 +257,12 @@ def record_to_json(record: Record) -> dict[str, Any]:
 
 def receipt_to_json(receipt: CardReceipt) -> dict[str, Any]:
     """A receipt as ``scan --json``, the wire and headquarters have it: every class of guarantee 1, and the balance."""
+    belonging = receipt.belonging
+    whose = {
+        "deployment_key": belonging.deployment_key,
+        "deployment_source": belonging.source,
+        "deployment_why": belonging.why,
+    }
     return {
         "card_id": receipt.card_id,
         "reading_id": receipt.reading_id,
@@ -270,6 +278,7 @@ def receipt_to_json(receipt: CardReceipt) -> dict[str, Any]:
         "named": [{"path": n.path, "fate": n.fate, "reason": n.reason} for n in receipt.named],
         "named_omitted": receipt.named_omitted,
         "cameras": dict(receipt.cameras),
+        **{name: value for name, value in whose.items() if value},
     }
 
 
@@ -411,6 +420,11 @@ def receipt_from_json(value: object) -> CardReceipt:
         named=named,
         named_omitted=r.integer("named_omitted"),
         cameras={serial: int(n) for serial, n in r.numbers("cameras").items()},
+        belonging=Belonging(
+            deployment_key=r.optional_text("deployment_key"),
+            source=BelongingSource(r.optional_text("deployment_source") or ""),
+            why=r.optional_text("deployment_why") or "",
+        ),
     )
 
 

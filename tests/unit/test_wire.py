@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from edge_module import columns, wire
 from edge_module.domain import (
+    Belonging,
+    BelongingSource,
     Box,
     CaptureTime,
     CardReceipt,
@@ -84,6 +86,23 @@ BARE = Record(
     size_bytes=0,
 )
 AT = datetime(2026, 11, 22, 8, 30, 0, 250_000, tzinfo=timezone(timedelta(minutes=345)))
+RECEIPT = CardReceipt(
+    card_id="card-7f3a",
+    reading_id="reading-1",
+    state=ReadingState.INTERRUPTED,
+    counts=dict.fromkeys(Fate, 0) | {Fate.PANDA: 1, Fate.BLANK: 2, Fate.UNREADABLE: 1},
+    pending=3,
+    unconfirmed=4,
+    originals_owed=1,
+    destroyed_by_wiping=3,
+    blockers=("the reading was interrupted", "1 original is not copied yet"),
+    named=(
+        NamedFile(path="DCIM/IMG_0009.JPG", fate=Fate.UNREADABLE, reason="cut short"),
+        NamedFile(path="DCIM/IMG_0010.JPG", fate=None, reason="pending"),
+    ),
+    named_omitted=2,
+    cameras={"P800-0042": 4},
+)
 # By kind; what follows a point tells bodies of one kind apart.
 SAID: dict[str, wire.Payload] = {
     "record": wire.Records(records=(scored(1, Fate.PANDA),)),
@@ -95,24 +114,14 @@ SAID: dict[str, wire.Payload] = {
         blob_sha256=media_id(99),
         size_bytes=312_004,
     ),
-    "receipt": wire.Receipt(
-        receipt=CardReceipt(
-            card_id="card-7f3a",
-            reading_id="reading-1",
-            state=ReadingState.INTERRUPTED,
-            counts=dict.fromkeys(Fate, 0) | {Fate.PANDA: 1, Fate.BLANK: 2, Fate.UNREADABLE: 1},
-            pending=3,
-            unconfirmed=4,
-            originals_owed=1,
-            destroyed_by_wiping=3,
-            blockers=("the reading was interrupted", "1 original is not copied yet"),
-            named=(
-                NamedFile(path="DCIM/IMG_0009.JPG", fate=Fate.UNREADABLE, reason="cut short"),
-                NamedFile(path="DCIM/IMG_0010.JPG", fate=None, reason="pending"),
-            ),
-            named_omitted=2,
-            cameras={"P800-0042": 4},
+    "receipt": wire.Receipt(receipt=RECEIPT),
+    "receipt.assigned": wire.Receipt(
+        receipt=dataclasses.replace(
+            RECEIPT, belonging=Belonging(deployment_key="0123456789abcdef", source=BelongingSource.SERIAL)
         )
+    ),
+    "receipt.unassigned": wire.Receipt(
+        receipt=dataclasses.replace(RECEIPT, belonging=Belonging(why="pictures of 2 cameras lie on it"))
     ),
     "record.withheld": wire.Records(records=(withheld(4),)),
     "records.withheld": wire.Records(
@@ -124,7 +133,7 @@ SAID: dict[str, wire.Payload] = {
 }
 
 
-LATER = (("withheld", False), ("box", None))
+LATER = (("withheld", False), ("box", None), ("belonging", Belonging()))
 """Fields that came after the first golden files, with what their absence means."""
 
 
@@ -464,7 +473,7 @@ def test_every_field_of_a_body_is_documented(kind):
     "of", [wire.MediaStored, wire.Alert, wire.Status, wire.Tombstone, wire.Confirmed, CardReceipt, Record]
 )
 def test_every_field_of_the_code_is_documented(of):
-    derived = {"scores", "exif", "counts"}
+    derived = {"scores", "exif", "counts", "belonging"}
     assert [f.name for f in dataclasses.fields(of) if f.name not in derived and f"`{f.name}`" not in DOC] == []
 
 
