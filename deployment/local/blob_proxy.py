@@ -116,6 +116,9 @@ class BlobProxy:
         # The signature covers the path as it was sent, so that nothing may be decoded and encoded again.
         target = URL(self._options.target_url + parts.path + (f"?{parts.query}" if parts.query else ""), encoded=True)
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP}
+        # Told to close, node resets the connection on a body that it refuses without reading, and the refusal is lost
+        # as often as not; otherwise it reads to the end. The connection is not kept all the same.
+        headers["Connection"] = "keep-alive"
         body = request.content.iter_chunked(_CHUNK_BYTES) if request.body_exists else None
         async with self._session.request(
             request.method, target, headers=headers, data=body, allow_redirects=False, skip_auto_headers=_ADDED

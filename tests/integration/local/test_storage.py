@@ -55,6 +55,13 @@ def test_a_gateways_link_lets_it_write_to_its_own_container_only(container):
         other.upload_blob("a.jpg", PICTURE)
 
 
+def test_a_refusal_of_a_large_picture_arrives_however_early_storage_refuses(container):
+    with ContainerClient.from_container_url(f"{container.url}?sig=forged", retry_total=0) as forged:
+        for n in range(20):  # of a broken connection, every second one would be
+            with pytest.raises(HttpResponseError, match="Auth"):
+                forged.upload_blob(f"{n}.jpg", PICTURE)
+
+
 @pytest.mark.parametrize(("status", "code"), [(403, ""), (409, "BlobAlreadyExists"), (429, ""), (500, ""), (503, "")])
 def test_storage_refuses_as_often_as_told(container, local_azure, status, code):
     local_azure.fault("blob-proxy", "storage", status=status, error_code=code, next=1, method="PUT")
