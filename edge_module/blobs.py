@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -22,6 +23,7 @@ from edge_module.fields import Fields
 _TIMEOUT_S: Final = 60
 _PLAIN_HTTP_HOSTS: Final = ("127.0.0.1", "localhost", "azurite")
 """Of a local Azure: there the credential does not leave the machine."""
+_PROBE_S: Final = 10
 _FORBIDDEN: Final = 403
 _BAD_REQUEST: Final = 400
 
@@ -106,9 +108,32 @@ class Blobs:
                 raise PermanentDelivery(f"blob {name}: {_code(exc)}") from exc
             raise TransientDelivery(f"blob {name}: {exc.status_code} {_code(exc)}") from exc
         except AzureError as exc:
+            if refusal := _refusal(container, name):
+                raise CredentialRefused(f"blob {name}: {refusal}") from exc
             raise TransientDelivery(f"blob {name}: {type(exc).__name__}") from exc
+
+
+def _refusal(container: ContainerClient, name: str) -> str:
+    """Why storage refuses the credential, asked without a body; empty where it does not, or cannot be asked.
+
+    Storage may refuse a picture before it has read it and close: the connection then breaks off in the middle of the
+    body, the answer is lost, and the refusal looks like a bad link, for ever.
+    """
+    try:
+        # Needs the right to write, and cannot: no blob has this ETag.
+        container.get_blob_client(name).commit_block_list(
+            [], etag='"0"', match_condition=MatchConditions.IfNotModified,
+            connection_timeout=_PROBE_S, read_timeout=_PROBE_S,
+        )  # fmt: skip
+    except HttpResponseError as exc:
+        if isinstance(exc, ClientAuthenticationError) or exc.status_code == _FORBIDDEN:
+            return _code(exc)
+    except AzureError:
+        pass  # the link it is
+    return ""
 
 
 def _code(exc: HttpResponseError) -> str:
     """Storage's own name for what went wrong."""
-    return str(getattr(exc, "error_code", None) or exc.status_code)
+    code = getattr(exc, "error_code", None) or exc.status_code
+    return str(code.value if isinstance(code, StorageErrorCode) else code)
