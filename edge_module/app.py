@@ -21,6 +21,7 @@ from edge_module.ledger import Ledger
 from edge_module.originals import Originals
 from edge_module.pictures import PictureCourier
 from edge_module.pipeline import Pipeline
+from edge_module.reported import Reported
 from edge_module.scan import JsonReport, TableReport
 from edge_module.scorer import Model
 from edge_module.settings import Settings
@@ -122,7 +123,8 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
 
         twin = Twin(
             folder=folder, local=local, check=lambda wanted: wanted.thresholds(model.head.thresholds),
-            confirm=courier.confirm, deployments=ledger.belongings.know, on_read=heard, report=hub.report,
+            confirm=courier.confirm, deployments=ledger.belongings.know, on_read=heard,
+            reported=Reported(hub.report),
         )  # fmt: skip
         cards = Cards(
             folder=Path(settings.cards_dir), ledger=ledger, clock=clock, stop=stop, settings=lambda: twin.settings,

@@ -39,7 +39,7 @@ _SDK_ERRORS = (ClientError, OperationCancelled, OperationTimeout, TimeoutError)
 
 T = TypeVar("T")
 Method = Callable[[str, object], tuple[int, dict[str, Any]]]
-Desired = Callable[[dict[str, Any], bool], None]
+Desired = Callable[[dict[str, Any], dict[str, Any] | None], None]
 
 
 class Hub:
@@ -62,8 +62,8 @@ class Hub:
         """Connect, for as long as it takes, and stay connected until `stop`.
 
         Args:
-            on_desired: gets desired properties: all of them and True after each connect, a patch and False otherwise.
-                Called in the link's thread; must be quick.
+            on_desired: gets desired properties: all of them, with those reported, after each connect; a patch and None
+                otherwise. Called in the link's thread; must be quick.
             on_method: answers a direct method with a status and a payload. Called in a thread of its own.
         """
         self._on_desired, self._on_method = on_desired, on_method
@@ -183,7 +183,7 @@ class Hub:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(lambda: _keep(self._loop.create_task(coroutine())))
 
-        client.on_twin_desired_properties_patch_received = lambda patch: self._on_desired(patch, False)  # noqa: FBT003
+        client.on_twin_desired_properties_patch_received = lambda patch: self._on_desired(patch, None)
         client.on_method_request_received = lambda request: in_loop(partial(self._answer, client, request))
         client.on_connection_state_change = lambda: in_loop(  # type: ignore[assignment]
             partial(self._state_changed, client)
@@ -206,7 +206,7 @@ class Hub:
                 self._deaf.set()
             return
         self._connected.set()
-        self._on_desired(twin.get("desired", {}), True)  # noqa: FBT003
+        self._on_desired(twin.get("desired", {}), twin.get("reported", {}))
 
     async def _answer(self, client: IoTHubModuleClient, request: MethodRequest) -> None:
         status, payload = await _in_thread(partial(self._on_method, request.name, request.payload))

@@ -1,4 +1,4 @@
-"""The device twin: desired properties to settings and confirmations, and what is reported back.
+"""The device twin: desired properties to settings and confirmations, and what is reported of the settings.
 
 A patch of `settings` applies whole or not at all; the last good ones are kept on disk and serve
 a start without a network.
@@ -15,14 +15,18 @@ from typing import Any, Final
 
 from edge_module import settings as settings_module
 from edge_module import wire
-from edge_module.errors import ConfigError, PermanentDelivery, TransientDelivery, WireError
+from edge_module.errors import ConfigError, WireError
 from edge_module.files import write_durably
+from edge_module.reported import Reported
 from edge_module.settings import Settings
 
 _log = logging.getLogger(__name__)
 _ACCEPTED: Final = 200
 _REFUSED: Final = 400
 _SOURCE: Final = "twin"
+_FAULT_BYTES_MAX: Final = 200
+_FAULTS_BYTES_MAX: Final = 4000
+"""The twin allows 4 KB a string, and 32 KB for everything that is reported (tests/unit/edge/test_twin.py)."""
 
 
 class Twin:
@@ -35,7 +39,7 @@ class Twin:
         confirm: gets headquarters' confirmations.
         deployments: gets what stands there, None where nothing does; may raise `WireError`.
         on_read: called when all of the desired properties have been acted on, after each connect.
-        report: sets reported properties; may raise `TransientDelivery`.
+        reported: what is said of the settings.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class Twin:
         confirm: Callable[[wire.Confirmed], None],
         deployments: Callable[[object], None],
         on_read: Callable[[], None],
-        report: Callable[[dict[str, Any]], None],
+        reported: Reported,
     ) -> None:
         self._path = folder / "twin.json"
         self._local = local
@@ -55,31 +59,35 @@ class Twin:
         self._confirm = confirm
         self._deployments = deployments
         self._on_read = on_read
-        self._report = report
-        self._queue: queue.SimpleQueue[tuple[dict[str, Any], bool]] = queue.SimpleQueue()
+        self._reported = reported
+        self._queue: queue.SimpleQueue[tuple[dict[str, Any], dict[str, Any] | None]] = queue.SimpleQueue()
         self._desired = self._last_good()
         self.settings = self._combine(self._desired)
 
-    def receive(self, desired: dict[str, Any], complete: bool) -> None:
-        """Take desired properties: all of them, or a patch."""
-        self._queue.put((desired, complete))
+    def receive(self, desired: dict[str, Any], there: dict[str, Any] | None) -> None:
+        """Take desired properties: all of them with those reported, as after a connect, or a patch and None."""
+        self._queue.put((desired, there))
 
     def run(self, stop: threading.Event) -> None:
         """Apply what is received until told to stop."""
         while not stop.is_set():
             try:
-                desired, complete = self._queue.get(timeout=0.5)
+                desired, there = self._queue.get(timeout=0.5)
             except queue.Empty:
                 continue
-            self.apply(desired, complete=complete)
+            self.apply(desired, there)
 
-    def apply(self, desired: dict[str, Any], *, complete: bool) -> None:
-        """Apply one delivery. The same twice does nothing new."""
-        version = desired.get("$version", 0)
+    def apply(self, desired: dict[str, Any], there: dict[str, Any] | None) -> None:
+        """Apply one delivery. The same twice does nothing new, and says nothing new."""
+        complete = there is not None
+        if there is not None:
+            self._reported.connected(there)
+        number = desired.get("$version")
+        version = number if isinstance(number, int) else 0
         if "settings" in desired or complete:
             patch = desired.get("settings")
             removed = patch is None  # a null takes everything back that stood there
-            self._apply_settings({} if removed else patch, version, complete=complete or removed)
+            self._apply_settings({} if removed else patch, version, whole=complete or removed, again=complete)
         if desired.get("confirmed") is not None:
             try:
                 confirmed = wire.Confirmed.from_twin(desired["confirmed"])
@@ -95,23 +103,32 @@ class Twin:
         if complete:
             self._on_read()
 
-    def _apply_settings(self, patch: object, version: object, *, complete: bool) -> None:
+    def _apply_settings(self, patch: object, version: int, *, whole: bool, again: bool) -> None:
+        """Apply a patch, or everything that is desired (`whole`), which may have been said before (`again`)."""
         if not isinstance(patch, dict):
-            self._tell([], version, _REFUSED, f"{_SOURCE}: settings: {str(patch)[:80]!r} is not allowed; an object is")
+            fault = f"{_SOURCE}: settings: {str(patch)[:80]!r} is not allowed; an object is"
+            self._tell([], version, [fault], again=again)
             return
         try:
-            merged = patch if complete else {**self._desired, **patch}
+            merged = patch if whole else {**self._desired, **patch}
             wanted = {name: value for name, value in merged.items() if value is not None and not name.startswith("$")}
             settings = self._combine(wanted)
         except ConfigError as exc:
-            _log.error("settings refused: %s", "; ".join(exc.faults))
-            self._tell([str(name) for name in patch], version, _REFUSED, "; ".join(exc.faults))
+            _log.error("settings refused: %s", "; ".join(exc.faults)[:_FAULTS_BYTES_MAX])
+            self._tell(list(patch), version, exc.faults, again=again)
             return
         if wanted != self._desired:
-            write_durably(self._path, json.dumps(wanted).encode())
+            try:
+                write_durably(self._path, json.dumps(wanted).encode())
+            except OSError as exc:  # the disk is full or failing: what cannot be kept would be gone after a start
+                fault = f"{_SOURCE}: settings: cannot be kept on the gateway's disk: {exc.strerror}"
+                _log.error("%s", fault)
+                self._tell(list(patch), version, [fault], again=again)
+                return
             self._desired = wanted
             self.settings = settings
-        self._tell([str(name) for name in patch], version, _ACCEPTED, "applied")
+        told = self._reported.current("settings") if whole else None  # what was set before and is not any more
+        self._tell([*patch, *(told if isinstance(told, dict) else ())], version, [], again=again)
 
     def _combine(self, wanted: Mapping[str, Any]) -> Settings:
         faults = [
@@ -119,9 +136,12 @@ class Twin:
             for setting in settings_module.SCHEMA
             if not setting.twin and setting.name in wanted
         ]
+        try:
+            settings = settings_module.combine(*self._local, (_SOURCE, wanted))
+        except ConfigError as exc:
+            raise ConfigError(faults + exc.faults) from exc
         if faults:
             raise ConfigError(faults)
-        settings = settings_module.combine(*self._local, (_SOURCE, wanted))
         self._check(settings)
         return settings
 
@@ -136,22 +156,47 @@ class Twin:
             return {}
         return dict(kept)
 
-    def _tell(self, names: list[str], version: object, status: int, description: str) -> None:
-        known = {setting.name for setting in settings_module.SCHEMA}
-        answers = {
-            name: {"value": getattr(self.settings, name), "ac": status, "av": version, "ad": _cut(description, 500)}
-            for name in names
-            if name in known
-        }
-        properties: dict[str, Any] = {"settings": answers}
-        if status == _REFUSED:
-            properties["settings_fault"] = {"ac": status, "av": version, "ad": _cut(description, 4000)}
-        else:
-            properties["settings_fault"] = None
-        try:
-            self._report(properties)
-        except (TransientDelivery, PermanentDelivery) as exc:
-            _log.info("not reported, the twin comes again on the next connection: %s", exc)
+    def _tell(self, names: list[str], version: int, faults: list[str], *, again: bool) -> None:
+        """Report what became of these settings."""
+        told = self._reported.current("settings")
+        answers = dict(told) if isinstance(told, dict) else {}
+        for name in {name for name in answers if name not in settings_module.BY_NAME}:  # of older software
+            del answers[name]
+        for name in names:
+            if (setting := settings_module.BY_NAME.get(name)) is None:
+                continue
+            own = [fault for fault in faults if fault.startswith((f"{_SOURCE}: {name}:", f"{name}:"))]
+            said = "applied" if not faults else "; ".join(own) or "not applied, see settings_fault"
+            answers[name] = _answer(
+                self.settings.shown(setting), said, version, ok=not faults, had=answers.get(name) if again else None
+            )
+        fault = self._reported.current("settings_fault") if again else None
+        self._reported.set(
+            {
+                "settings": answers,
+                "settings_fault": _answer(None, _lines(faults), version, ok=False, had=fault) if faults else None,
+            }
+        )
+
+
+def _answer(value: object, said: str, version: int, *, ok: bool, had: object) -> dict[str, Any]:
+    """One property's answer; what was said before of an earlier version (`had`) is not said again for its number."""
+    bytes_max = _FAULTS_BYTES_MAX if value is None and not ok else _FAULT_BYTES_MAX
+    answer: dict[str, Any] = {"ac": _ACCEPTED if ok else _REFUSED, "av": version, "ad": _cut(said, bytes_max)}
+    if value is not None:
+        answer["value"] = value
+    if isinstance(had, dict) and {**had, "av": version} == answer:
+        return had
+    return answer
+
+
+def _lines(faults: list[str]) -> str:
+    """The faults, one a line; how many more there are where they would not fit."""
+    text = "\n".join(faults)
+    if len(text.encode("utf-8", "replace")) <= _FAULTS_BYTES_MAX:
+        return text
+    fitting = _cut(text, _FAULTS_BYTES_MAX - 40).split("\n")[:-1]
+    return "\n".join([*fitting, f"and {len(faults) - len(fitting)} faults more"])
 
 
 def _cut(text: str, bytes_max: int) -> str:
