@@ -160,8 +160,8 @@ def test_a_twin_that_cannot_be_told_anything_stops_nothing(tmp_path: Path) -> No
         raise PermanentDelivery("too large")
 
     made = Twin(
-        folder=tmp_path, local=(), check=lambda _: None, confirm=lambda _: None, deployments=lambda _: None, on_read=lambda: None,
-        reported=Reported(refuse),
+        folder=tmp_path, local=(), check=lambda _: None, confirm=lambda _: None,
+        deployments=lambda _: None, on_read=lambda: None, reported=Reported(refuse),
     )  # fmt: skip
     made.apply({"$version": 1, "settings": {"workers": 3}}, None)
     assert made.settings.workers == 3
