@@ -199,7 +199,9 @@ def _selftest(_arguments: argparse.Namespace, settings: "Settings", _sources: So
     from edge_module import app  # noqa: PLC0415
     from edge_module.selftest import check_golden  # noqa: PLC0415
 
-    faults = check_golden(app.model_folder(settings), app.load_model(settings), settings)
+    faults = check_golden(
+        app.model_folder(settings), app.load_model(settings), settings, own=app.installed_models(settings).expected
+    )
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     print("selftest failed" if faults else "selftest passed")

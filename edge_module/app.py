@@ -17,7 +17,9 @@ from edge_module.courier import Courier
 from edge_module.database import Step, no_step
 from edge_module.domain import CardReceipt
 from edge_module.health import Health
+from edge_module.installed import Installed
 from edge_module.ledger import Ledger
+from edge_module.model_exchange import Models
 from edge_module.originals import Originals
 from edge_module.pictures import PictureCourier
 from edge_module.pipeline import Pipeline
@@ -36,14 +38,19 @@ def model_folder(settings: Settings) -> Path:
     return model_store.SHIPPED_MODEL_DIR if settings.model_dir == "shipped" else Path(settings.model_dir).expanduser()
 
 
+def installed_models(settings: Settings) -> Installed:
+    """The models that came from afar."""
+    return Installed(Path(settings.data_dir).expanduser() / "models")
+
+
 def load_model(settings: Settings) -> Model:
-    """The model that the settings name.
+    """The model in force: one that came from afar, else the one that the settings name.
 
     Raises:
         ModelError: it cannot be trusted.
         ConfigError: the thresholds that are set make no sense with it.
     """
-    model = model_store.load(model_folder(settings))
+    model = model_store.load(installed_models(settings).current or model_folder(settings))
     settings.thresholds(model.head.thresholds)
     return model
 
@@ -99,12 +106,19 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
     from edge_module.blobs import Blobs, UploadSas  # noqa: PLC0415
     from edge_module.hub import Hub  # noqa: PLC0415
     from edge_module.methods import Methods  # noqa: PLC0415
+    from edge_module.model_fetch import fetch  # noqa: PLC0415
 
-    folder, clock, model = Path(settings.data_dir).expanduser(), SystemClock(), load_model(settings)
+    folder, clock = Path(settings.data_dir).expanduser(), SystemClock()
     with open_ledger(settings) as (ledger, kept):
         ledger.forget_leases()
         blobs = Blobs()
         hub = Hub(reconnect_s=settings.reconnect_s)
+        reported = Reported(hub.report)
+        models = Models(
+            installed=installed_models(settings), base=model_folder(settings),
+            golden=model_store.SHIPPED_MODEL_DIR / "golden", settings=lambda: twin.settings,
+            alert=lambda code, text: _alert(ledger, code, text), reported=reported, fetch=fetch, clock=clock,
+        )  # fmt: skip
         courier = Courier(
             ledger=ledger, link=hub, clock=clock, settings=lambda: twin.settings, reading=lambda: cards.reading
         )
@@ -122,18 +136,21 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
             pictures.connected()
 
         twin = Twin(
-            folder=folder, local=local, check=lambda wanted: wanted.thresholds(model.head.thresholds),
-            confirm=courier.confirm, deployments=ledger.belongings.know, on_read=heard,
-            reported=Reported(hub.report),
+            folder=folder, local=local, check=lambda wanted: wanted.thresholds(models.model.head.thresholds),
+            confirm=courier.confirm, deployments=ledger.belongings.know, model=models.want, on_read=heard,
+            reported=reported,
         )  # fmt: skip
         cards = Cards(
             folder=Path(settings.cards_dir), ledger=ledger, clock=clock, stop=stop, settings=lambda: twin.settings,
             pipeline=lambda current: Pipeline(
-                ledger=ledger, model=model, settings=current, originals=kept, stop=stop
+                ledger=ledger, model=models.model, settings=current, originals=kept, stop=stop,
+                on_complete=models.worked,
             ),
             wake_courier=wake,
         )  # fmt: skip
-        health = Health(ledger=ledger, folder=folder, model_id=model.model_id, activity=lambda: cards.activity)
+        health = Health(
+            ledger=ledger, folder=folder, model_id=lambda: models.model.model_id, activity=lambda: cards.activity
+        )
 
         def use_credential(sas: UploadSas) -> None:
             blobs.set_credential(sas)
@@ -150,6 +167,7 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
             Worker("courier", lambda: courier.run(stop), stop),
             Worker("pictures", lambda: pictures.run(stop), stop),
             Worker("twin", lambda: twin.run(stop), stop),
+            Worker("models", lambda: models.run(stop), stop),
         ]
         for thread in threads:
             thread.start()
@@ -161,6 +179,11 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
             thread.join(max(0.0, deadline_s - time.monotonic()))
         for thread in threads:
             thread.check()
+        models.ended_in_order()
+
+
+def _alert(ledger: Ledger, code: str, text: str) -> None:
+    ledger.outbox.put(wire.Alert(code=code, text=text, at=datetime.now(UTC)))
 
 
 def _report_status(

@@ -21,7 +21,7 @@ from edge_module.errors import CredentialRefused, PermanentDelivery, TransientDe
 from edge_module.fields import Fields
 
 _TIMEOUT_S: Final = 60
-_PLAIN_HTTP_HOSTS: Final = ("127.0.0.1", "localhost", "azurite")
+PLAIN_HTTP_HOSTS: Final = ("127.0.0.1", "localhost", "azurite")
 """Of a local Azure: there the credential does not leave the machine."""
 _PROBE_S: Final = 10
 _FORBIDDEN: Final = 403
@@ -47,7 +47,7 @@ class UploadSas:
         url = fields.text("container_url")
         try:
             parts = urlsplit(url)
-            known = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _PLAIN_HTTP_HOSTS)
+            known = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in PLAIN_HTTP_HOSTS)
             if not known or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
                 raise WireError("setUploadSas.container_url: must be a plain https address of a container")
             ContainerClient.from_container_url(url)

@@ -14,7 +14,9 @@ _STARTED: Final = time.monotonic()
 class Health:
     """Measures the gateway."""
 
-    def __init__(self, *, ledger: Ledger, folder: Path, model_id: str, activity: Callable[[], str]) -> None:
+    def __init__(
+        self, *, ledger: Ledger, folder: Path, model_id: Callable[[], str], activity: Callable[[], str]
+    ) -> None:
         self._ledger = ledger
         self._folder = folder
         self._model_id = model_id
@@ -31,6 +33,6 @@ class Health:
             "messages_buried": backlog.buried,
             "pictures_owed": self._ledger.uploads.waiting(),
             "disk_free_bytes": disk.f_bavail * disk.f_frsize,
-            "model_id": self._model_id,
+            "model_id": self._model_id(),
             "uptime_s": round(time.monotonic() - _STARTED),
         }

@@ -17,7 +17,7 @@ from typing import Final
 
 from edge_module.burst import Shot, events
 from edge_module.card import Mount, is_picture
-from edge_module.domain import CardReceipt, Exif, Fate, Record
+from edge_module.domain import CardReceipt, Exif, Fate, ReadingState, Record
 from edge_module.errors import CardError
 from edge_module.examine import Examiner, NotRead
 from edge_module.frame import EXIF_HEAD_BYTES, read_exif
@@ -53,7 +53,9 @@ class Pipeline:
         settings: Settings,
         originals: Originals | None = None,
         stop: threading.Event | None = None,
+        on_complete: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_complete = on_complete
         self._ledger = ledger
         self._model = model
         self._settings = settings
@@ -86,7 +88,10 @@ class Pipeline:
         except CardError as exc:
             _log.warning("reading %s interrupted: %s", reading.reading_id, exc)
             why = str(exc)
-        return self._ledger.end(reading, why=why)
+        receipt = self._ledger.end(reading, why=why)
+        if receipt.state is ReadingState.COMPLETE:
+            self._on_complete()
+        return receipt
 
     def _settle_all(self, mount: Mount, reading: Reading, report: Report) -> str:
         """Go over the pending files until none is left. Returns why some are, if so."""

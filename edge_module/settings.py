@@ -130,6 +130,14 @@ class Settings:
         default="shipped", twin=False,
         doc="Folder with backbone.tflite, head.json and SHA256SUMS; `shipped`: the software's own.",
     )]
+    model_slower_max: Annotated[float, Setting(
+        default=1.5, least=1, most=10,
+        doc="How many times the time of the model in force a new one may take for a look before it is refused.",
+    )]
+    model_trial_s: Annotated[float, Setting(
+        default=300, least=10, most=3600, unit="s",
+        doc="How long a new model's trial on the golden frames may take before it is refused.",
+    )]
     log_level: Annotated[str, Setting(
         default="warning", choices=("debug", "info", "warning", "error"),
         doc="How much is logged.",

@@ -38,6 +38,7 @@ class Twin:
         check: refuses settings that cannot be used for a reason beyond themselves; raises `ConfigError`.
         confirm: gets headquarters' confirmations.
         deployments: gets what stands there, None where nothing does; may raise `WireError`.
+        model: gets what stands there, None where nothing does, and the version. Must be quick.
         on_read: called when all of the desired properties have been acted on, after each connect.
         reported: what is said of the settings.
     """
@@ -50,6 +51,7 @@ class Twin:
         check: Callable[[Settings], object],
         confirm: Callable[[wire.Confirmed], None],
         deployments: Callable[[object], None],
+        model: Callable[[object, int], None],
         on_read: Callable[[], None],
         reported: Reported,
     ) -> None:
@@ -58,6 +60,7 @@ class Twin:
         self._check = check
         self._confirm = confirm
         self._deployments = deployments
+        self._model = model
         self._on_read = on_read
         self._reported = reported
         self._queue: queue.SimpleQueue[tuple[dict[str, Any], dict[str, Any] | None]] = queue.SimpleQueue()
@@ -100,6 +103,8 @@ class Twin:
                 self._deployments(desired.get("deployments"))
             except WireError as exc:
                 _log.error("desired property ignored: %s", exc)
+        if "model" in desired or complete:
+            self._model(desired.get("model"), version)
         if complete:
             self._on_read()
 

@@ -57,6 +57,7 @@ def twin(folder: Path, hub: Hub, **local: Any) -> Twin:
         check=check,
         confirm=lambda _confirmed: None,
         deployments=lambda _told: None,
+        model=lambda *_: None,
         on_read=lambda: None,
         reported=Reported(hub.report),
     )
@@ -161,7 +162,7 @@ def test_a_twin_that_cannot_be_told_anything_stops_nothing(tmp_path: Path) -> No
 
     made = Twin(
         folder=tmp_path, local=(), check=lambda _: None, confirm=lambda _: None,
-        deployments=lambda _: None, on_read=lambda: None, reported=Reported(refuse),
+        deployments=lambda _: None, model=lambda *_: None, on_read=lambda: None, reported=Reported(refuse),
     )  # fmt: skip
     made.apply({"$version": 1, "settings": {"workers": 3}}, None)
     assert made.settings.workers == 3
@@ -227,7 +228,7 @@ def test_confirmations_are_heard_and_noise_is_not(tmp_path: Path) -> None:
     made = Twin(
         folder=tmp_path, local=(), check=lambda _: None, on_read=lambda: None,
         confirm=lambda confirmed: heard.append(confirmed.through), deployments=lambda _: None,
-        reported=Reported(Hub().report),
+        model=lambda *_: None, reported=Reported(Hub().report),
     )  # fmt: skip
     made.apply({"confirmed": {"through": -1}}, None)
     made.apply({"confirmed": {"ledger_id": "a", "through": 3, "highest": 3}}, None)
