@@ -162,8 +162,9 @@ class Mount:
             if is_picture(media) and media.size_bytes <= PICTURE_MAX_BYTES:
                 data = file.read(media.size_bytes)
                 digest.update(data)
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
+            else:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
             status = os.fstat(file.fileno())
             if (status.st_size, status.st_mtime_ns) != (media.size_bytes, media.mtime_ns):
                 raise StillGrowing("still growing")

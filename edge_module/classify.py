@@ -8,7 +8,8 @@ from typing import Any
 from edge_module.burst import Shot, bursts, events
 from edge_module.domain import Exif, Fate, Media
 from edge_module.errors import MediaError
-from edge_module.frame import EXIF_HEAD_BYTES, Frame, decode, read_exif
+from edge_module.exif import EXIF_HEAD_BYTES, read_exif
+from edge_module.frame import Frame, decode
 from edge_module.scorer import Model, Scorer
 from edge_module.settings import Settings
 from edge_module.verdict import DayNight, judge

@@ -1,4 +1,4 @@
-"""A file's bytes to an upright picture, and what its EXIF says. Pillow only: see docs/decisions/0003.
+"""A file's bytes to an upright picture. Pillow only: see docs/decisions/0003.
 
 JPEGs are decoded at 1/2, 1/4 or 1/8 of their size by libjpeg itself: half the time, little of the memory.
 """
@@ -6,14 +6,12 @@ JPEGs are decoded at 1/2, 1/4 or 1/8 of their size by libjpeg itself: half the t
 import io
 import struct
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from edge_module.domain import UTC_OFFSET_MAX_MIN, CaptureTime, Exif, OffsetSource
 from edge_module.errors import MediaError
 
 INPUT_PX: Final = 224
@@ -26,16 +24,12 @@ libjpeg saves 10 % of the decoding time (evidence: 46 against 40 ms of a 12 MP p
 DECODE_MAX_BYTES: Final = 200 * 2**20
 """A picture whose decoding is predicted to need more is refused: the gateway has 1 GB."""
 
-EXIF_HEAD_BYTES: Final = 128 * 1024
-"""EXIF is one JPEG segment of at most 64 KB near the start of the file."""
-
 # Mean difference between a pixel's strongest and weakest channel, below which a frame counts as infrared: cameras write
 # grey at night, JPEG chroma noise adds 1 or 2.
 _NIGHT_COLOUR_MAX: Final = 5.0
 
-_FORMATS: Final = ("JPEG", "PNG", "WEBP")
-_ORIENTATION, _MAKE, _MODEL = 0x0112, 0x010F, 0x0110
-_EXIF_IFD, _TIME, _OFFSET, _SERIAL = 0x8769, 0x9003, 0x9011, 0xA431
+FORMATS: Final = ("JPEG", "PNG", "WEBP")
+_ORIENTATION: Final = 0x0112
 _TURN: Final[dict[object, Image.Transpose]] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,11 +39,11 @@ _TURN: Final[dict[object, Image.Transpose]] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow raises on broken pictures and broken EXIF, by its source and by fuzzing.
-_PILLOW_ERRORS = (
+PILLOW_ERRORS: Final = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error, EOFError, OverflowError,
     ZeroDivisionError, AttributeError,
 )  # fmt: skip
+"""What Pillow raises on broken pictures and broken EXIF, by its source and by fuzzing."""
 
 # The limit is ours, by predicted memory, not Pillow's by pixels: a 100 MP JPEG decoded at 1/8 is small.
 Image.MAX_IMAGE_PIXELS = None
@@ -115,7 +109,7 @@ def upright(data: bytes, *, long_edge_min_px: int) -> Image.Image:
     if not data:
         raise MediaError("empty file")
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             share = min(1.0, long_edge_min_px / max(width, height))
             image.draft("RGB", (max(1, int(width * share)), max(1, int(height * share))))
@@ -125,7 +119,7 @@ def upright(data: bytes, *, long_edge_min_px: int) -> Image.Image:
             picture = _reduce(_to_rgb(image), long_edge_min_px)
     except UnidentifiedImageError as exc:
         raise MediaError("not a JPEG, PNG or WebP picture") from exc
-    except _PILLOW_ERRORS as exc:
+    except PILLOW_ERRORS as exc:
         raise MediaError(f"damaged picture: {exc}") from exc
     return picture if turn is None else picture.transpose(turn)
 
@@ -158,61 +152,5 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _orientation(image: Image.Image) -> object:
     try:
         return Image.Image.getexif(image).get(_ORIENTATION)
-    except _PILLOW_ERRORS:
+    except PILLOW_ERRORS:
         return None  # broken EXIF makes no broken picture
-
-
-def _read_exif_tags(image: Image.Image) -> dict[int, object]:
-    try:
-        exif = Image.Image.getexif(image)  # a PNG's own would decode all of it first
-        return {**exif, **exif.get_ifd(_EXIF_IFD)}
-    except _PILLOW_ERRORS:
-        return {}  # broken EXIF makes no broken picture
-
-
-def read_exif(head: bytes, *, utc_offset_min: int) -> Exif:
-    """Read what the project uses of EXIF. Broken or absent EXIF gives an empty answer, never an error.
-
-    Args:
-        head: the first `EXIF_HEAD_BYTES` of the file, or all of it.
-        utc_offset_min: minutes east of UTC to assume where the camera wrote no offset, as most do.
-    """
-    try:
-        with Image.open(io.BytesIO(head), formats=_FORMATS) as image:
-            tags = _read_exif_tags(image)
-    except _PILLOW_ERRORS:
-        return Exif()
-    return Exif(
-        captured=_capture_time(tags, utc_offset_min),
-        camera_make=_text(tags.get(_MAKE)),
-        camera_model=_text(tags.get(_MODEL)),
-        camera_serial=_text(tags.get(_SERIAL)),
-    )
-
-
-def _text(value: object) -> str | None:
-    """EXIF text, bounded and printable: it comes from a card that anyone may have written."""
-    if not isinstance(value, str):
-        return None
-    return "".join(c for c in value.strip("\0 ") if c.isprintable())[:64] or None
-
-
-def _capture_time(tags: dict[int, object], utc_offset_min: int) -> CaptureTime | None:
-    raw = _text(tags.get(_TIME))
-    if raw is None:
-        return None
-    try:
-        local = datetime.strptime(raw, "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007 - the zone is a tag of its own
-    except ValueError:
-        return None
-    offset = _text(tags.get(_OFFSET))
-    try:
-        zone = datetime.strptime(offset or "", "%z").utcoffset()
-    except ValueError:
-        zone = None
-    if zone is None or abs(zone) > timedelta(minutes=UTC_OFFSET_MAX_MIN):
-        return CaptureTime(
-            exif_time=raw, local=local, utc_offset_min=utc_offset_min, offset_source=OffsetSource.SETTING
-        )
-    minutes = int(zone.total_seconds() // 60)
-    return CaptureTime(exif_time=raw, local=local, utc_offset_min=minutes, offset_source=OffsetSource.EXIF)

@@ -20,7 +20,7 @@ from edge_module.card import Mount, is_picture
 from edge_module.domain import CardReceipt, Exif, Fate, ReadingState, Record
 from edge_module.errors import CardError
 from edge_module.examine import Examiner, NotRead
-from edge_module.frame import EXIF_HEAD_BYTES, read_exif
+from edge_module.exif import EXIF_HEAD_BYTES, read_exif
 from edge_module.ledger import ATTEMPTS_MAX, Finding, Ledger, Reading
 from edge_module.originals import Originals
 from edge_module.scorer import Model

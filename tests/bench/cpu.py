@@ -28,7 +28,8 @@ from edge_module.card import Mount
 from edge_module.clock import SystemClock
 from edge_module.domain import Exif, Media
 from edge_module.examine import Examiner
-from edge_module.frame import EXIF_HEAD_BYTES, decode, frame_of, read_exif
+from edge_module.exif import EXIF_HEAD_BYTES, read_exif
+from edge_module.frame import decode, frame_of
 from edge_module.ledger import Finding, Ledger
 from edge_module.pipeline import COMMIT_ROWS
 from edge_module.scan import JsonReport

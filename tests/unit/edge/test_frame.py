@@ -10,7 +10,8 @@ from PIL import Image
 
 from edge_module.domain import Exif, OffsetSource
 from edge_module.errors import MediaError
-from edge_module.frame import INPUT_PX, LONG_EDGE_MIN_PX, decode, read_exif, upright
+from edge_module.exif import read_exif
+from edge_module.frame import INPUT_PX, LONG_EDGE_MIN_PX, decode, upright
 from tests import pictures
 
 NEPAL_MIN = 345
