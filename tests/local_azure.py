@@ -276,7 +276,7 @@ def gateway(local_azure: LocalAzure) -> Iterator[Gateway]:
     local_azure.end(added.gateway_id)
 
 
-def wait_until(true: Callable[[], Any], *, timeout_s: float = 20.0, what: str = "") -> Any:
+def wait_until(true: Callable[[], Any], *, timeout_s: float = 60.0, what: str = "") -> Any:
     """Wait until something holds; returns it."""
     deadline = time.monotonic() + timeout_s
     while not (found := true()):

@@ -192,14 +192,21 @@ class Running:
         wait_until(heard, timeout_s=60, what=f"{settings}: {self.log()}")
 
     def call(self, method: str, payload: Any = None) -> tuple[int, Any]:
-        """Call a direct method."""
+        """Call a direct method; a module that is not there, or does not listen for methods yet, is waited for."""
         request = CloudToDeviceMethod(
             method_name=method, payload=payload, response_timeout_in_seconds=20, connect_timeout_in_seconds=20
         )
-        try:
-            answer = self.registry.invoke_device_module_method(self.name, MODULE, request)
-        except HttpOperationError as exc:  # connected, and not listening for methods yet: as if it were not there
-            return exc.response.status_code, None
+        answers: list[Any] = []
+
+        def answered() -> bool:
+            try:
+                answers.append(self.registry.invoke_device_module_method(self.name, MODULE, request))
+            except HttpOperationError:
+                return False
+            return True
+
+        wait_until(answered, timeout_s=90, what=f"no answer to {method}")
+        (answer,) = answers
         return answer.status, answer.payload
 
     # --- storage --------------------------------------------------------------------------------------------------

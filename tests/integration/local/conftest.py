@@ -46,7 +46,7 @@ async def module_client(of: Gateway, **options: object) -> AsyncIterator[IoTHubM
         await client.shutdown()
 
 
-async def eventually(true: Callable[[], object], timeout_s: float = 20.0) -> None:
+async def eventually(true: Callable[[], object], timeout_s: float = 60.0) -> None:
     await asyncio.to_thread(wait_until, true, timeout_s=timeout_s)
 
 
