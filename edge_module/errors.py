@@ -47,3 +47,7 @@ class PermanentDelivery(PonyaError):  # noqa: N818
 
 class WireError(PonyaError):
     """A message does not follow the contract: headquarters quarantines it."""
+
+
+class BusyError(PonyaError):
+    """Too much has been asked for: ask again later."""
