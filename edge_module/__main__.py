@@ -7,15 +7,14 @@ import argparse
 import io
 import json
 import os
-import signal
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_module import log
 from edge_module import settings as settings_module
+from edge_module.ending import Ending
 from edge_module.errors import CardError, ConfigError, LedgerError, ModelError
 
 if TYPE_CHECKING:
@@ -87,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.set_defaults(command=_bundle)
 
     run = commands.add_parser("run", help="be a gateway: read cards as they come and carry what is owed")
+    run.add_argument("--speed", type=float, default=0, help=argparse.SUPPRESS)  # the soak: a month in an hour
     run.set_defaults(command=_run)
 
     check = commands.add_parser("check-config", help="check the settings and show them")
@@ -111,18 +111,14 @@ def _sources(arguments: argparse.Namespace) -> Sources:
     return tuple(sources)
 
 
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
-
-
-def _run(_arguments: argparse.Namespace, settings: "Settings", sources: Sources) -> int:
+def _run(arguments: argparse.Namespace, settings: "Settings", sources: Sources) -> int:
+    ending = Ending(asked=DONE)
+    ending.on_signals()  # before what takes long
     from edge_module import app  # noqa: PLC0415
+    from edge_module.clock import FastClock  # noqa: PLC0415
 
-    app.run(settings, sources, _stop_on_signals())
-    return DONE
+    app.run(settings, sources, ending, clock=FastClock(speed=arguments.speed) if arguments.speed else None)
+    return ending.status
 
 
 def _scan(arguments: argparse.Namespace, settings: "Settings", _sources: Sources) -> int:
@@ -130,9 +126,10 @@ def _scan(arguments: argparse.Namespace, settings: "Settings", _sources: Sources
     from edge_module.domain import ReadingState  # noqa: PLC0415
     from edge_module.scan import JsonReport, TableReport  # noqa: PLC0415
 
-    stop = _stop_on_signals()
+    ending = Ending(asked=AGAIN)
+    ending.on_signals()
     report = JsonReport(sys.stdout) if arguments.json else TableReport(sys.stdout)
-    receipt = app.scan(arguments.dir, settings, report, keep=arguments.keep, stop=stop)
+    receipt = app.scan(arguments.dir, settings, report, keep=arguments.keep, stop=ending.stop)
     return DONE if receipt.state is ReadingState.COMPLETE else AGAIN
 
 

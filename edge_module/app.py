@@ -4,18 +4,23 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from edge_module import model_store, wire
+from edge_module import log, model_store, wire
+from edge_module.breath import Breath
 from edge_module.card import Mount
 from edge_module.cards import Cards
 from edge_module.clock import Clock, SystemClock
 from edge_module.courier import Courier
 from edge_module.database import Step, no_step
 from edge_module.domain import CardReceipt
+from edge_module.ending import Ending
+from edge_module.errors import LedgerError
 from edge_module.health import Health
 from edge_module.installed import Installed
 from edge_module.ledger import Ledger
@@ -27,10 +32,14 @@ from edge_module.reported import Reported
 from edge_module.scan import JsonReport, TableReport
 from edge_module.scorer import Model
 from edge_module.settings import Settings
+from edge_module.storage import Storage, throw_off_ballast
+from edge_module.thermal import Thermal
 from edge_module.twin import Twin
+from edge_module.workers import Watch, Worker, owe_last_words
 
 _log = logging.getLogger(__name__)
 _STOP_S: Final = 6.0
+_LOOK_S: Final = 5.0
 
 
 def model_folder(settings: Settings) -> Path:
@@ -56,13 +65,15 @@ def load_model(settings: Settings) -> Model:
 
 
 @contextlib.contextmanager
-def open_ledger(settings: Settings, *, on_step: Step = no_step) -> Iterator[tuple[Ledger, Originals]]:
+def open_ledger(
+    settings: Settings, *, clock: Clock | None = None, on_step: Step = no_step
+) -> Iterator[tuple[Ledger, Originals]]:
     """The ledger and the originals; a damaged ledger is set aside and rebuilt from the originals, loudly.
 
     Raises:
         LedgerError: the folder cannot be written, or another process has the ledger.
     """
-    ledger, aside = Ledger.open(ledger_path(settings), SystemClock(), on_step=on_step)
+    ledger, aside = Ledger.open(ledger_path(settings), clock or SystemClock(), on_step=on_step)
     with ledger:
         kept = originals(settings)
         kept.sweep()
@@ -90,13 +101,16 @@ def originals(settings: Settings) -> Originals:
     return Originals(Path(settings.data_dir).expanduser() / "originals")
 
 
-def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], stop: threading.Event) -> None:
+def run(
+    settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], ending: Ending, *, clock: Clock | None = None
+) -> None:
     """Be a gateway until told to stop: read cards as they come, carry what is owed, do as the twin says.
 
     Args:
         settings: checked, from the local sources.
         local: those sources; the twin's settings are laid over them.
-        stop: set it to end.
+        ending: of the process; `ending.status` says afterwards why it came.
+        clock: the host's unless given.
 
     Raises:
         ModelError: the model cannot be trusted.
@@ -108,9 +122,14 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
     from edge_module.methods import Methods  # noqa: PLC0415
     from edge_module.model_fetch import fetch  # noqa: PLC0415
 
-    folder, clock = Path(settings.data_dir).expanduser(), SystemClock()
-    with open_ledger(settings) as (ledger, kept):
+    folder, stop, clock = Path(settings.data_dir).expanduser(), ending.stop, clock or SystemClock()
+    with _open_whatever_the_disk(settings, clock) as (ledger, kept):
         ledger.forget_leases()
+        storage = Storage(folder, owe=ledger.outbox.put)
+        storage.prepare()
+        owe_last_words(ledger, folder)
+        watch = Watch(ending=ending, folder=folder, stall_s=lambda: twin.settings.stall_s)
+        thermal = Thermal(hot_c=lambda: twin.settings.hot_c)
         blobs = Blobs()
         hub = Hub(reconnect_s=settings.reconnect_s)
         reported = Reported(hub.report)
@@ -120,11 +139,12 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
             alert=lambda code, text: _alert(ledger, code, text), reported=reported, fetch=fetch, clock=clock,
         )  # fmt: skip
         courier = Courier(
-            ledger=ledger, link=hub, clock=clock, settings=lambda: twin.settings, reading=lambda: cards.reading
-        )
+            ledger=ledger, link=hub, clock=clock, settings=lambda: twin.settings, reading=lambda: cards.reading,
+            beat=partial(watch.beat, "courier"),
+        )  # fmt: skip
         pictures = PictureCourier(
             ledger=ledger, originals=kept, link=hub, store=blobs, clock=clock, settings=lambda: twin.settings,
-            on_stored=courier.wake,
+            on_stored=courier.wake, beat=partial(watch.beat, "pictures"),
         )  # fmt: skip
 
         def wake() -> None:
@@ -140,84 +160,87 @@ def run(settings: Settings, local: tuple[tuple[str, Mapping[str, Any]], ...], st
             confirm=courier.confirm, deployments=ledger.belongings.know, model=models.want, on_read=heard,
             reported=reported,
         )  # fmt: skip
+        breath = Breath(stop, beat=partial(watch.beat, "cards"), check=storage.check, hot=thermal.hot)
         cards = Cards(
             folder=Path(settings.cards_dir), ledger=ledger, clock=clock, stop=stop, settings=lambda: twin.settings,
             pipeline=lambda current: Pipeline(
-                ledger=ledger, model=models.model, settings=current, originals=kept, stop=stop,
+                ledger=ledger, model=models.model, settings=replace(current, workers=1) if thermal.hot() else current,
+                originals=kept, stop=stop, breath=breath,
                 on_complete=models.worked,
             ),
-            wake_courier=wake,
+            wake_courier=wake, breath=breath,
         )  # fmt: skip
         health = Health(
-            ledger=ledger, folder=folder, model_id=lambda: models.model.model_id, activity=lambda: cards.activity
-        )
+            ledger=ledger, folder=folder, clock=clock, model_id=lambda: models.model.model_id,
+            activity=lambda: cards.activity, storage=storage, thermal=thermal,
+        )  # fmt: skip
 
         def use_credential(sas: UploadSas) -> None:
             blobs.set_credential(sas)
             pictures.credential_changed()
 
+        def report_status() -> None:
+            while not stop.is_set():
+                watch.beat("status", allow_s=twin.settings.status_interval_s)
+                log.set_level(twin.settings.log_level)
+                _tell_status(ledger, health, clock)
+                stop.wait(twin.settings.status_interval_s)
+
         methods = Methods(set_upload_sas=use_credential, status=health.measures)
-        threads = [
-            Worker(
+        worker = partial(Worker, ending=ending, watch=watch, storage=storage, folder=folder)
+        workers = [
+            worker(
                 "hub",
-                lambda: hub.run(on_desired=twin.receive, on_method=methods.answer),
-                stop,
+                lambda: hub.run(on_desired=twin.receive, on_method=methods.answer, beat=partial(watch.beat, "hub")),
             ),
-            Worker("cards", cards.run, stop),
-            Worker("courier", lambda: courier.run(stop), stop),
-            Worker("pictures", lambda: pictures.run(stop), stop),
-            Worker("twin", lambda: twin.run(stop), stop),
-            Worker("models", lambda: models.run(stop), stop),
+            worker("cards", cards.run, reads=True),
+            worker("courier", lambda: courier.run(stop)),
+            worker("pictures", lambda: pictures.run(stop)),
+            worker("twin", lambda: twin.run(stop, beat=partial(watch.beat, "twin"))),
+            worker("models", lambda: models.run(stop, beat=partial(watch.beat, "models"))),
+            worker("status", report_status),
         ]
-        for thread in threads:
-            thread.start()
-        _report_status(ledger, health, clock, lambda: twin.settings.status_interval_s, stop)
+        watch.start()
+        for one in workers:
+            one.start()
+        while not stop.wait(_LOOK_S):
+            storage.look()
         hub.stop()
         wake()
         deadline_s = time.monotonic() + _STOP_S
-        for thread in threads:
-            thread.join(max(0.0, deadline_s - time.monotonic()))
-        for thread in threads:
-            thread.check()
-        models.ended_in_order()
+        for one in workers:
+            one.join(max(0.0, deadline_s - time.monotonic()))
+        if not ending.failed:
+            models.ended_in_order()
+        if hanging := [one.name for one in workers if one.is_alive()]:
+            # Nothing breaks off a read that blocks in the kernel; the ledger is in order, and must not be closed
+            # under who uses it.
+            _log.error("ended without waiting any longer for %s", ", ".join(hanging))
+            ending.force()
 
 
 def _alert(ledger: Ledger, code: str, text: str) -> None:
     ledger.outbox.put(wire.Alert(code=code, text=text, at=datetime.now(UTC)))
 
 
-def _report_status(
-    ledger: Ledger, health: Health, clock: Clock, interval_s: Callable[[], float], stop: threading.Event
-) -> None:
-    """Say how the gateway is, now and then, until it stops; not while the last such word has not arrived."""
-    while not stop.is_set():
-        if not ledger.outbox.holds("status"):
-            ledger.outbox.put(wire.Status(at=clock.now(), measures=health.measures()))
-        ledger.compact()
-        stop.wait(interval_s())
-
-
-class Worker(threading.Thread):
-    """A thread whose failure ends the process: IoT Edge starts it again, and the ledger goes on where it was."""
-
-    def __init__(self, name: str, work: Callable[[], None], stop: threading.Event) -> None:
-        super().__init__(name=name, daemon=True)
-        self._work = work
-        self._stop_all = stop
-        self._failure: BaseException | None = None
-
-    def run(self) -> None:
-        """Work; on failure remember why and stop everything."""
+@contextlib.contextmanager
+def _open_whatever_the_disk(settings: Settings, clock: Clock) -> Iterator[tuple[Ledger, Originals]]:
+    """Open the ledger; where the disk is full, with the room that was held for it."""
+    with contextlib.ExitStack() as stack:
         try:
-            self._work()
-        except BaseException as exc:  # noqa: BLE001 - top of a thread; raised again in the main thread
-            self._failure = exc
-            self._stop_all.set()
+            opened = stack.enter_context(open_ledger(settings, clock=clock))
+        except LedgerError as exc:
+            _log.error("%s; trying again with the ballast thrown off", exc)
+            throw_off_ballast(Path(settings.data_dir).expanduser())
+            opened = stack.enter_context(open_ledger(settings, clock=clock))
+        yield opened
 
-    def check(self) -> None:
-        """Raise what ended the thread, if anything did."""
-        if self._failure is not None:
-            raise self._failure
+
+def _tell_status(ledger: Ledger, health: Health, clock: Clock) -> None:
+    """Say how the gateway is; not while the last such word has not arrived."""
+    if not ledger.outbox.holds("status"):
+        ledger.outbox.put(wire.Status(at=clock.now(), measures=health.measures()))
+    ledger.compact()
 
 
 def scan(

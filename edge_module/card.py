@@ -6,7 +6,7 @@ Everything on a card is somebody else's: names that are not UTF-8, links that le
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -56,7 +56,17 @@ class Content:
 class Mount:
     """A mounted card or a folder, held by the file system it was opened on."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, on_entry: Callable[[], None] = lambda: None) -> None:
+        """Open a card.
+
+        Args:
+            root: of the card.
+            on_entry: called for each entry that is looked at: a card may have hundreds of thousands.
+
+        Raises:
+            CardError: it cannot be read.
+        """
+        self._on_entry = on_entry
         self._root = os.fsencode(root)
         try:
             self._device = root.stat().st_dev
@@ -111,6 +121,7 @@ class Mount:
             try:
                 with os.scandir(os.path.join(self._root, folder)) as entries:  # noqa: PTH118 - bytes
                     for entry in entries:
+                        self._on_entry()
                         path = folder + b"/" + entry.name if folder else entry.name
                         if entry.is_dir(follow_symlinks=False) and not self._elsewhere(entry):
                             folders.append((path, in_system or entry.name.lower() in _SYSTEM_FOLDERS))

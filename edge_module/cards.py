@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edge_module import wire
+from edge_module.breath import Breath
 from edge_module.card import Mount
 from edge_module.clock import Clock
 from edge_module.domain import CardReceipt, Record
@@ -45,6 +46,7 @@ class Cards:
         clock: Clock,
         wake_courier: Callable[[], None],
         stop: threading.Event,
+        breath: Breath,
     ) -> None:
         self._folder = folder
         self._ledger = ledger
@@ -53,6 +55,7 @@ class Cards:
         self._clock = clock
         self._wake_courier = wake_courier
         self._stop = stop
+        self._breath = breath
         self._places: dict[Path, _Place] = {}
         self.activity = "waiting for a card"
         self.reading = False
@@ -61,10 +64,12 @@ class Cards:
         """Look, read, and look again until told to stop."""
         while not self._stop.is_set():
             roots = list(self._roots())
+            self._breath.idle(s=self._settings().poll_s)
             self._places = {root: place for root, place in self._places.items() if root in roots}
             for root in roots:
                 if self._stop.is_set():
                     return
+                self._breath.idle(s=self._settings().poll_s)
                 self._look_at(root)
             self._stop.wait(self._settings().poll_s)
 
@@ -94,7 +99,7 @@ class Cards:
             began_s = self._clock.monotonic_s()
             if began_s < place.not_before_s:
                 return
-            mount = Mount(root)
+            mount = Mount(root, on_entry=self._breath.take)
             if self._ledger.last_complete(mount.identify().card_id) == mount.fingerprint():
                 now_s = self._clock.monotonic_s()
                 place.not_before_s = now_s + (now_s - began_s) / _IDLE_SHARE

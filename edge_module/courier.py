@@ -56,6 +56,7 @@ class Courier:
         clock: Clock,
         settings: Callable[[], Settings],
         reading: Callable[[], bool],
+        beat: Callable[[], None],
     ) -> None:
         """Put the courier together.
 
@@ -65,12 +66,14 @@ class Courier:
             clock: for delays.
             settings: the settings in force now.
             reading: whether a card is being read now: batches wait to be full until it ends.
+            beat: called between messages, to show that it goes on.
         """
         self._ledger = ledger
         self._link = link
         self._clock = clock
         self._settings = settings
         self._reading = reading
+        self._beat = beat
         self._wake = threading.Event()
         self._heard = False
 
@@ -92,6 +95,7 @@ class Courier:
     def run(self, stop: threading.Event) -> None:
         """Carry until told to stop."""
         while not stop.is_set():
+            self._beat()
             self._wake.clear()
             step = self.step()
             if not step.moved or step.hindered:
@@ -113,6 +117,7 @@ class Courier:
         )
         moved = 0
         for i, owed in enumerate(leased):
+            self._beat()
             try:
                 self._send(owed)
             except PermanentDelivery as exc:

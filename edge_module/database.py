@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from edge_module.errors import LedgerError
+from edge_module.errors import LedgerError, StorageError, Trouble
 
 _log = logging.getLogger(__name__)
 
@@ -165,7 +165,8 @@ class Database:
         """Write all or nothing.
 
         Raises:
-            LedgerError: the disk is full, read-only or failing; nothing of the transaction is kept.
+            StorageError: the disk is full, read-only or failing; nothing of the transaction is kept.
+            LedgerError: the file is damaged.
         """
         with self._write_lock:
             try:
@@ -177,7 +178,7 @@ class Database:
                 self._step(f"{name}:committed")
             except sqlite3.Error as exc:
                 self._roll_back()
-                raise LedgerError(f"ledger {self._path}: {exc}; nothing of this step was kept") from exc
+                raise _error(f"ledger {self._path}: {exc}; nothing of this step was kept", exc) from exc
             except BaseException:
                 self._roll_back()
                 raise
@@ -207,7 +208,7 @@ class Database:
                 connection = self._reader.connection = self._new_reader()
             yield from connection.execute(sql, parameters)
         except sqlite3.Error as exc:
-            raise LedgerError(f"ledger {self._path}: {exc}") from exc
+            raise _error(f"ledger {self._path}: {exc}", exc) from exc
 
     def _new_reader(self) -> sqlite3.Connection:
         """Open a connection for this thread, and close those of threads that have ended: every card has new workers."""
@@ -243,6 +244,21 @@ class Database:
             raise LedgerError(
                 f"ledger {self._path}: has schema {version}, this software knows {_SCHEMA_VERSION}; update the software"
             )
+
+
+_TROUBLES: Final = {
+    sqlite3.SQLITE_FULL: Trouble.FULL,
+    sqlite3.SQLITE_READONLY: Trouble.READ_ONLY,
+    sqlite3.SQLITE_PERM: Trouble.READ_ONLY,
+    sqlite3.SQLITE_IOERR: Trouble.FAILING,
+    sqlite3.SQLITE_CANTOPEN: Trouble.FAILING,
+    sqlite3.SQLITE_PROTOCOL: Trouble.FAILING,
+}
+
+
+def _error(text: str, exc: sqlite3.Error) -> LedgerError:
+    trouble = _TROUBLES.get(getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF)
+    return StorageError(text, trouble) if trouble else LedgerError(text)
 
 
 def _lock(path: Path) -> "_File":

@@ -4,6 +4,9 @@ Adapters translate the exceptions of an SDK, of Pillow or of the operating syste
 boundary, with ``raise ... from exc``. Whoever catches one knows the reaction from its class alone.
 """
 
+import errno
+from enum import StrEnum
+
 
 class PonyaError(Exception):
     """Base of everything this project raises on purpose."""
@@ -31,6 +34,31 @@ class ModelError(PonyaError):
 
 class LedgerError(PonyaError):
     """The ledger cannot be trusted or written: stop before anything is claimed."""
+
+
+class Trouble(StrEnum):
+    """What is wrong with the gateway's own disk."""
+
+    FULL = "full"
+    READ_ONLY = "read-only"
+    FAILING = "failing"
+
+
+class StorageError(LedgerError):
+    """The gateway's own disk cannot be written now: read no card, keep what is owed, try again later."""
+
+    def __init__(self, text: str, trouble: Trouble) -> None:
+        super().__init__(text)
+        self.trouble = trouble
+
+    @classmethod
+    def of(cls, text: str, exc: OSError) -> "StorageError":
+        """Say which trouble an error of the operating system's is."""
+        full, read_only = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (errno.EROFS, errno.EACCES, errno.EPERM)
+        trouble = (
+            Trouble.FULL if exc.errno in full else Trouble.READ_ONLY if exc.errno in read_only else Trouble.FAILING
+        )
+        return cls(f"{text}: {exc.strerror}", trouble)
 
 
 class TransientDelivery(PonyaError):  # noqa: N818 - named by what to do, as design has it

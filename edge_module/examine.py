@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from edge_module.breath import Breath
 from edge_module.burst import Shot, bursts
 from edge_module.card import PICTURE_MAX_BYTES, Content, Mount, why_unscored
 from edge_module.domain import KEPT_FATES, Fate, Media, Record
@@ -41,7 +42,9 @@ class Examiner:
         thresholds: DayNight,
         fate_of: Callable[[str], Fate | None],
         originals: Originals | None,
+        breath: Breath,
     ) -> None:
+        self._breath = breath
         self._mount = mount
         self._reading = reading
         self._model = model
@@ -54,11 +57,12 @@ class Examiner:
         """Examine the files of one event, in their order.
 
         Raises:
-            CardError: the card was taken out; nothing of the event counts.
+            CardError: the card was taken out, or the reading is to stop; nothing of the event counts.
         """
         event_id = self._event_id(shots[0].media)
         found: list[Finding | NotRead] = []
         for burst in bursts(shots):
+            self._breath.rest()
             found += self._burst(burst, event_id)
         return found
 

@@ -33,6 +33,7 @@ _SEND_S: Final = 30.0
 _TWIN_S: Final = 15.0
 _SHUT_DOWN_S: Final = 5.0
 _KEEP_ALIVE_S: Final = 30
+_BEAT_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
 _SDK_ERRORS = (ClientError, OperationCancelled, OperationTimeout, TimeoutError)
@@ -58,17 +59,18 @@ class Hub:
         self._changes = 0
         self._client: IoTHubModuleClient | None = None
 
-    def run(self, *, on_desired: Desired, on_method: Method) -> None:
+    def run(self, *, on_desired: Desired, on_method: Method, beat: Callable[[], None]) -> None:
         """Connect, for as long as it takes, and stay connected until `stop`.
 
         Args:
             on_desired: gets desired properties: all of them, with those reported, after each connect; a patch and None
                 otherwise. Called in the link's thread; must be quick.
             on_method: answers a direct method with a status and a payload. Called in a thread of its own.
+            beat: called every few seconds, to show that the link's event loop goes on.
         """
         self._on_desired, self._on_method = on_desired, on_method
         try:
-            self._loop.run_until_complete(self._main())
+            self._loop.run_until_complete(self._main(beat))
         finally:
             self._connected.clear()
             self._loop.close()
@@ -134,7 +136,8 @@ class Hub:
 
     # --- inside the loop ------------------------------------------------------------------------------------------
 
-    async def _main(self) -> None:
+    async def _main(self, beat: Callable[[], None]) -> None:
+        _keep(asyncio.create_task(_for_ever(beat)))
         while client := await self._connect():
             self._client = client
             await _first(self._stopping.wait(), self._deaf.wait())
@@ -216,6 +219,12 @@ class Hub:
                 await client.send_method_response(response)
         except _SDK_ERRORS as exc:
             _log.warning("answer to %s not sent: %r", request.name, exc)
+
+
+async def _for_ever(beat: Callable[[], None]) -> None:
+    while True:
+        beat()
+        await asyncio.sleep(_BEAT_S)
 
 
 async def _first(*waits: Coroutine[Any, Any, Any]) -> None:

@@ -294,12 +294,7 @@ class Ledger:
 
     def end(self, reading: Reading, *, why: str = "") -> CardReceipt:
         """End a reading: complete, or interrupted where a reason is given or files are pending. Owes its receipt."""
-        as_read = fingerprint(
-            Media(path=path, size_bytes=size_bytes, mtime_ns=mtime_ns)
-            for path, size_bytes, mtime_ns in self._database.stream(
-                "SELECT path, size_bytes, mtime_ns FROM file WHERE reading = ?", (reading.row_id,)
-            )
-        )
+        as_read = b"" if why else self._fingerprint(reading)
         with self._database.transaction("end") as connection:
             (pending,) = connection.execute(
                 "SELECT count(*) FROM file WHERE reading = ? AND fate IS NULL", (reading.row_id,)
@@ -313,6 +308,14 @@ class Ledger:
             self.outbox.insert(connection, wire.Receipt(receipt=receipt))
         return receipt
 
+    def _fingerprint(self, reading: Reading) -> bytes:
+        return fingerprint(
+            Media(path=path, size_bytes=size_bytes, mtime_ns=mtime_ns)
+            for path, size_bytes, mtime_ns in self._database.stream(
+                "SELECT path, size_bytes, mtime_ns FROM file WHERE reading = ?", (reading.row_id,)
+            )
+        )
+
     def counts(self, reading: Reading) -> tuple[int, int]:
         """How many files of a reading are listed, and how many of them are settled."""
         ((listed, settled),) = self._database.read(
@@ -323,6 +326,15 @@ class Ledger:
     def receipt(self, reading_id: str) -> CardReceipt:
         """What a reading came to so far."""
         return receipts.receipt(self._database.read, reading_id)
+
+    def interrupted(self) -> int:
+        """How many cards' last readings stopped before their end."""
+        ((count,),) = self._database.read(
+            """SELECT count(*) FROM reading r WHERE state = ?
+               AND id = (SELECT max(id) FROM reading WHERE card_id = r.card_id)""",
+            (ReadingState.INTERRUPTED,),
+        )
+        return int(count)
 
     def last_complete(self, card_id: str) -> bytes | None:
         """The fingerprint of the card's last reading, if that is complete."""

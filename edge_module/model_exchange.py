@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from edge_module import model_store
+from edge_module.breath import Beat
 from edge_module.clock import Clock
 from edge_module.errors import ConfigError, ModelError, TransientDelivery, WireError
 from edge_module.head import Head
@@ -31,6 +32,8 @@ PROVEN_AFTER_S: Final = 600.0
 
 _AGAIN_FIRST_S: Final = 10.0
 _AGAIN_LONGEST_S: Final = 3600.0
+_ACT_LONGEST_S: Final = 12 * 3600.0
+"""A backbone over a weak link; fetching and trying have limits of their own."""
 _POLL_S: Final = 0.5
 _LOOK_SLACK_MS: Final = 1.0
 """What a clock of CPU time cannot tell apart."""
@@ -152,12 +155,13 @@ class Models:
         """Take the desired property ``model``: None for the software's own."""
         self._queue.put(_Wanted(value, version))
 
-    def run(self, stop: threading.Event) -> None:
-        """Act on what is wanted, until told to stop."""
+    def run(self, stop: threading.Event, *, beat: Beat) -> None:
+        """Act on what is wanted, until told to stop. Beats, to show that it goes on."""
         began_s, pause_s = self._clock.monotonic_s(), _AGAIN_FIRST_S
         again: _Wanted | None = None
         again_at_s = 0.0
         while not stop.is_set():
+            beat()
             now_s = self._clock.monotonic_s()
             if self._worked.is_set() or now_s - began_s > PROVEN_AFTER_S:
                 self._prove()
@@ -166,6 +170,7 @@ class Models:
             if again is None or now_s < again_at_s:
                 continue
             try:
+                beat(allow_s=_ACT_LONGEST_S)
                 self.act(again.value, again.version, stop)
                 again = None
             except StoppedError:

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 
 from edge_module import wire
 from edge_module.domain import Record
-from edge_module.errors import LedgerError, MediaError, WireError
+from edge_module.errors import MediaError, StorageError, WireError
 from edge_module.files import rename_durably, write_durably
 from edge_module.ledger import Ledger
 
@@ -51,7 +51,7 @@ class Originals:
 
         Raises:
             MediaError: what was read is not what was hashed before.
-            LedgerError: the disk is full, read-only or failing.
+            StorageError: the disk is full, read-only or failing.
             OSError: the card cannot be read.
         """
         target = self.path(record.media_id, record.path)
@@ -134,4 +134,4 @@ def _writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise LedgerError(f"{target.parent}: {exc.strerror}; an original could not be kept") from exc
+        raise StorageError.of(f"{target.parent}: an original could not be kept", exc) from exc

@@ -254,6 +254,11 @@ class Outbox:
         """Whether a message of this kind has not been confirmed yet."""
         return bool(self._database.read("SELECT 1 FROM outbox WHERE kind = ? LIMIT 1", (kind,)))
 
+    def owes_alert(self, code: str) -> bool:
+        """Whether an alert with this code has not been confirmed yet."""
+        query = "SELECT 1 FROM outbox WHERE kind = 'alert' AND json_extract(CAST(body AS TEXT), '$.code') = ? LIMIT 1"
+        return bool(self._database.read(query, (code,)))
+
     def highest(self) -> int:
         """The highest sequence ever given out."""
         rows = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")

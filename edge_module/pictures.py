@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from edge_module import wire
+from edge_module.breath import Beat
 from edge_module.clock import Clock
 from edge_module.courier import LEASE_S, Link, back_off_s
 from edge_module.errors import CredentialRefused, MediaError, PermanentDelivery, TransientDelivery
@@ -21,6 +22,10 @@ from edge_module.variants import frame_jpeg
 
 _log = logging.getLogger(__name__)
 _IDLE_S: Final = 5.0
+
+
+_SLOWEST_BYTES_PER_S: Final = 500.0
+"""Over a slower link than this a picture counts as stuck, and the module is started anew."""
 
 
 class Store(Protocol):
@@ -65,6 +70,7 @@ class PictureCourier:
         clock: Clock,
         settings: Callable[[], Settings],
         on_stored: Callable[[], None],
+        beat: Beat,
     ) -> None:
         """Put the courier together.
 
@@ -76,6 +82,7 @@ class PictureCourier:
             clock: for delays.
             settings: the settings in force now.
             on_stored: called when there are words to be sent about a picture.
+            beat: called between pictures, to show that it goes on.
         """
         self._ledger = ledger
         self._originals = originals
@@ -84,6 +91,7 @@ class PictureCourier:
         self._clock = clock
         self._settings = settings
         self._on_stored = on_stored
+        self._beat = beat
         self._wake = threading.Event()
         self._asked_at_s: float | None = None
         self._failures = 0
@@ -108,6 +116,7 @@ class PictureCourier:
     def run(self, stop: threading.Event) -> None:
         """Carry until told to stop."""
         while not stop.is_set():
+            self._beat()
             self._wake.clear()
             if not self.step():
                 self._wake.wait(min(_IDLE_S, max(0.1, self._not_before_s - self._clock.monotonic_s())))
@@ -137,6 +146,7 @@ class PictureCourier:
         if not self._store.has_credential:
             raise CredentialRefused("no upload credential yet")
         picture, message = make_picture(upload, self._originals)
+        self._beat(allow_s=len(picture) / _SLOWEST_BYTES_PER_S)
         self._store.put(message.blob_name, picture, content_type="image/jpeg")
         return message
 

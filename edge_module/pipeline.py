@@ -15,13 +15,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Final
 
+from edge_module.breath import Breath
 from edge_module.burst import Shot, events
 from edge_module.card import Mount, is_picture
 from edge_module.domain import CardReceipt, Exif, Fate, ReadingState, Record
 from edge_module.errors import CardError
 from edge_module.examine import Examiner, NotRead
 from edge_module.exif import EXIF_HEAD_BYTES, read_exif
-from edge_module.ledger import ATTEMPTS_MAX, Finding, Ledger, Reading
+from edge_module.ledger import ATTEMPTS_MAX, Finding, Ledger, Listed, Reading
 from edge_module.originals import Originals
 from edge_module.scorer import Model
 from edge_module.settings import Settings
@@ -54,6 +55,7 @@ class Pipeline:
         originals: Originals | None = None,
         stop: threading.Event | None = None,
         on_complete: Callable[[], None] = lambda: None,
+        breath: Breath | None = None,
     ) -> None:
         self._on_complete = on_complete
         self._ledger = ledger
@@ -61,6 +63,7 @@ class Pipeline:
         self._settings = settings
         self._originals = originals
         self._stop = stop or threading.Event()
+        self._breath = breath or Breath(self._stop)
 
     def read(self, mount: Mount, report: Report, *, on_listed: Callable[[Reading], None]) -> CardReceipt:
         """Read a card to its end, or as far as it goes.
@@ -79,7 +82,7 @@ class Pipeline:
         """
         reading = self._ledger.begin(mount.identify())
         try:
-            self._ledger.list_files(reading, mount.files())
+            self._ledger.list_files(reading, self._breathing(mount.files()))
             on_listed(reading)
             settled = self._ledger.settled(reading)
             while records := list(islice(settled, _REPORT_RECORDS)):
@@ -93,6 +96,11 @@ class Pipeline:
             self._on_complete()
         return receipt
 
+    def _breathing(self, files: Iterator[Listed]) -> Iterator[Listed]:
+        for listed in files:
+            self._breath.take()
+            yield listed
+
     def _settle_all(self, mount: Mount, reading: Reading, report: Report) -> str:
         """Go over the pending files until none is left. Returns why some are, if so."""
         examiner = Examiner(
@@ -102,6 +110,7 @@ class Pipeline:
             thresholds=self._settings.thresholds(self._model.head.thresholds),
             fate_of=self._ledger.fate_of,
             originals=self._originals,
+            breath=self._breath,
         )
         failed: dict[bytes, str] = {}
         give_up_at = time.monotonic() + self._settings.settle_timeout_s
@@ -116,6 +125,7 @@ class Pipeline:
                     report=report,
                     stop=self._stop,
                     failed=failed,
+                    breath=self._breath,
                 )
                 a_pass.run(pool, examiner)
                 if self._stop.is_set():
@@ -144,6 +154,7 @@ class _Pass:
         report: Report,
         stop: threading.Event,
         failed: dict[bytes, str],
+        breath: Breath,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
@@ -151,6 +162,7 @@ class _Pass:
         self._reading = reading
         self._report = report
         self._stop = stop
+        self._breath = breath
         self._failed = failed  # tried once a run, however often its passes come by
         self._batch: list[Finding] = []
         self._batch_began = 0.0
@@ -181,6 +193,7 @@ class _Pass:
         for media in self._ledger.pending(self._reading):
             if self._stop.is_set():
                 return
+            self._breath.take()
             if media.path in self._failed:
                 continue
             try:

@@ -198,6 +198,14 @@ class Settings:
         default=3600, least=1, most=86400, unit="s",
         doc="How often the gateway says how it is.",
     )]
+    stall_s: Annotated[float, Setting(
+        default=600, least=10, most=86400, unit="s",
+        doc="How long a part of the module may not move before the module ends itself, to be started again.",
+    )]
+    hot_c: Annotated[float, Setting(
+        default=80, least=40, most=120, unit="degrees Celsius",
+        doc="From which temperature of the processor on fewer pictures are looked at at once, with pauses.",
+    )]
     panda_threshold_day: Annotated[float | None, _threshold("panda", "day")]
     review_threshold_day: Annotated[float | None, _threshold("review", "day")]
     panda_threshold_night: Annotated[float | None, _threshold("panda", "night")]

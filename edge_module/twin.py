@@ -71,9 +71,10 @@ class Twin:
         """Take desired properties: all of them with those reported, as after a connect, or a patch and None."""
         self._queue.put((desired, there))
 
-    def run(self, stop: threading.Event) -> None:
-        """Apply what is received until told to stop."""
+    def run(self, stop: threading.Event, *, beat: Callable[[], None]) -> None:
+        """Apply what is received until told to stop. Beats, to show that it goes on."""
         while not stop.is_set():
+            beat()
             try:
                 desired, there = self._queue.get(timeout=0.5)
             except queue.Empty:

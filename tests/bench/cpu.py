@@ -23,6 +23,7 @@ from PIL import Image
 
 from edge_module import app, settings
 from edge_module.backbone import Backbone
+from edge_module.breath import Breath
 from edge_module.burst import Shot, bursts, events
 from edge_module.card import Mount
 from edge_module.clock import SystemClock
@@ -166,6 +167,7 @@ class Bench:
                 thresholds=self._model.head.thresholds,
                 fate_of=ledger.fate_of,
                 originals=None,
+                breath=Breath(threading.Event()),
             )
             found = [finding for event in self._events for finding in examiner.event(event)]
         return [finding for finding in found if isinstance(finding, Finding)]

@@ -312,7 +312,7 @@ def test_a_disk_too_full_for_originals_is_no_fault_of_the_card(card: Path, tmp_p
     with small_disk(tmp_path / "data" / "originals", size) as grow:
         full = scan(card, tmp_path / "data", "--keep")
         assert full.status == 2, full.out
-        assert full.err.splitlines()[-1].endswith("No space left on device; an original could not be kept")
+        assert full.err.splitlines()[-1].endswith("an original could not be kept: No space left on device")
         grow("64m")
         run = scan(card, tmp_path / "data", "--keep")
         assert run.status == 0, run.err
