@@ -19,7 +19,7 @@ from edge_module.redact import redact
 LEVELS: Final = ("debug", "info", "warning", "error")
 _RING_LINES: Final = 2000
 _RING_BYTES: Final = 1_000_000
-_LINE_MAX: Final = 4000
+LINE_MAX: Final = 4000
 _FILES: Final = 2
 _NAMED: Final = ("media_id",)
 """What a record may carry beside its text (``extra=``), for programs that read the lines."""
@@ -40,11 +40,11 @@ class _JsonLines(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "text": _cut(redact(_text(record))),
+            "text": redact(_cut(_text(record))),
         }
         line |= {name: str(getattr(record, name)) for name in _NAMED if hasattr(record, name)}
         if record.exc_info:
-            line["trace"] = _cut(redact(self.formatException(record.exc_info)), from_end=True)
+            line["trace"] = redact(_cut(self.formatException(record.exc_info), from_end=True))
         return json.dumps(line, ensure_ascii=False)
 
 
@@ -56,9 +56,9 @@ def _text(record: logging.LogRecord) -> str:
 
 
 def _cut(text: str, *, from_end: bool = False) -> str:
-    if len(text) <= _LINE_MAX:
+    if len(text) <= LINE_MAX:
         return text
-    return f"...{text[-_LINE_MAX:]}" if from_end else f"{text[:_LINE_MAX]}..."
+    return f"...{text[-LINE_MAX:]}" if from_end else f"{text[:LINE_MAX]}..."
 
 
 class _Ring(logging.Handler):

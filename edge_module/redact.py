@@ -17,7 +17,7 @@ _PLACE_NAMES: Final = (
     r"(?:gps|site|exif)?[_ -]?(?:latitude|longitude|lat|lon|lng|coordinates?|position|location)(?:ref)?(?:[_-]?deg)?"
 )
 _DEGREES: Final = r"[-+]?\d{1,3}[.,]\d{2,}"
-_BETWEEN: Final = r"[\"']?\s*(?:[NSEW]|°)?\s*[,;/ ]\s*[\"']?"
+_BETWEEN: Final = r"[\"']?\s{0,3}(?:[NSEW]|°)?\s{0,3}[,;/ ]\s{0,3}[\"']?"
 
 _RULES: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)

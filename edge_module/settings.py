@@ -199,7 +199,7 @@ class Settings:
         doc="How often the gateway says how it is.",
     )]
     stall_s: Annotated[float, Setting(
-        default=600, least=5, most=86400, unit="s",
+        default=600, least=10, most=86400, unit="s",
         doc="How long a part of the module may not move before the module ends itself, to be started again.",
     )]
     hot_c: Annotated[float, Setting(

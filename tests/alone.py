@@ -35,11 +35,12 @@ class Alone:
         self.cards.mkdir(exist_ok=True)
 
     def start(self, **settings: object) -> None:
-        own = {"data_dir": self.data, "cards_dir": self.cards, "poll_s": 0.2, "log_level": "info"}
+        own: dict[str, object] = {"data_dir": self.data, "cards_dir": self.cards, "poll_s": 0.2, "log_level": "info"}
+        own |= self.settings | settings
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "edge_module", "run"],
-                cwd=ROOT, env=environment(**own, **self.settings, **settings) | self.more_environment,
+                cwd=ROOT, env=environment(**own) | self.more_environment,
                 stdout=log, stderr=log,
             )  # fmt: skip
 

@@ -119,10 +119,11 @@ def test_a_disk_that_is_read_only_from_the_start_is_said_and_tried_again_by_the_
 @pytest.mark.skipif(NOT_ROOT, reason="only root can mount a small disk")
 def test_a_start_on_a_full_disk_uses_the_room_that_was_held_for_it(tmp_path: Path) -> None:
     with small_disk(tmp_path / "data", "64m"), alone(tmp_path) as gateway:
-        gateway.start()
+        gateway.start(log_level="error")
         wait_until((gateway.data / "ballast").exists, timeout_s=WAIT_S)
         assert gateway.end() == 0
         fill(gateway.data / "filler")
         gateway.start()
-        gateway.wait_log("edge hub not reached")
+        wait_until(lambda: not (gateway.data / "ballast").exists(), timeout_s=WAIT_S, what=gateway.log())
+        wait_until(lambda: "edge hub not reached" in gateway.log(), timeout_s=WAIT_S, what=gateway.log())
         assert gateway.end() == 0

@@ -68,13 +68,13 @@ def test_asked_to_end_while_a_card_does_not_answer_it_ends_all_the_same(
 def test_a_part_that_does_not_move_any_more_ends_the_process_and_headquarters_is_told(
     tmp_path: Path, faulty_disk: FaultyDisk
 ) -> None:
-    with alone(tmp_path, stall_s=5) as gateway:
+    with alone(tmp_path, stall_s=10) as gateway:
         gateway.more_environment = faulty_disk.environment
         card = gateway.insert("card", pictures=5)
         faulty_disk.set("HANG", card / "IMG_00003.JPG")
         gateway.start()
         assert gateway.wait_end() == 70
-        assert "the worker 'cards' has not moved" in gateway.log()
+        gateway.wait_log("the worker 'cards' has not moved")
         words = json.loads((gateway.data / "last-words.json").read_text())
         assert words["code"] == "worker_stalled"
         faulty_disk.heal()
@@ -85,7 +85,7 @@ def test_a_part_that_does_not_move_any_more_ends_the_process_and_headquarters_is
 
 
 def test_what_is_slow_and_moves_is_left_alone(tmp_path: Path) -> None:
-    with alone(tmp_path, stall_s=5, poll_s=30) as gateway:
+    with alone(tmp_path, stall_s=10, poll_s=30) as gateway:
         gateway.start()  # waits much longer for a card than a stall may last
         gateway.wait_log("trying again in 8 s")
         assert gateway.up

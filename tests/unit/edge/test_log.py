@@ -131,3 +131,11 @@ def test_neither_a_full_disk_nor_a_message_that_does_not_fit_its_arguments_loses
         "%d ('second',) (%d format: a real number is required, not str)",
     ]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "part", ["1", "1.5 ", "12.34 ", " ", "lat ", "pin=", "1°", "-----BEGIN PRIVATE KEY-----", "12.34\t"]
+)
+def test_no_text_takes_long(part: str) -> None:
+    redact("12.34" + part * (log.LINE_MAX // len(part)) + "x")
