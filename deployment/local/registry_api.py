@@ -43,7 +43,8 @@ class RegistryApi:
         app = web.Application(middlewares=[self._guarded], client_max_size=_BODY_BYTES)
         add = app.router.add_route
         add("GET", "/gateways/{device}/link", self._links.serve)
-        add("GET", "/devices", self._list_devices)
+        for path in ("/devices", "/devices/"):  # the second is how azure-iothub for Node asks
+            add("GET", path, self._list_devices)
         add("POST", "/devices/query", self._query)
         add("GET", "/devices/{device}/modules", self._list_modules)
         add("POST", "/devices/{device}/applyConfigurationContent", self._deploy)
