@@ -51,8 +51,9 @@ SEED ?= 1
 torture: $(STAMP)  ## the whole system while everything fails, in rounds: make torture ROUNDS=20 SEED=1
 	$(RUN) -m tests.torture --rounds $(ROUNDS) --seed $(SEED)
 
-docs: $(STAMP)  ## write docs/settings.md from the schema
+docs: $(STAMP)  ## write docs/settings.md and docs/settings.dtdl.json from the schema
 	$(RUN) -m edge_module.settings_doc > docs/settings.md
+	$(RUN) -m edge_module.dtdl > docs/settings.dtdl.json
 
 lock: $(STAMP)  ## renew the lock files from pyproject.toml (slow)
 	cd requirements && for extra in dev edge cloud; do \

@@ -21,14 +21,16 @@ from cloud_sync.database import StoreUnavailableError
 from cloud_sync.deployments import FILE_MAX_BYTES, read_csv
 from cloud_sync.deployments_store import DeploymentsStore
 from cloud_sync.store import Store
-from edge_module.errors import ConfigError, PonyaError
+from edge_module.errors import ConfigError, PermanentDelivery, PonyaError, TransientDelivery
 
 if TYPE_CHECKING:
     from cloud_sync.fleet import Fleet
+    from edge_module.model_wire import WantedModel
 
 _FAILED: Final = 1
 _WRONG: Final = 2
 _INTERRUPTED: Final = 130
+_METHOD_FAILED: Final = 400
 _END_S: Final = 10.0
 
 
@@ -91,6 +93,86 @@ def _gateway_list(given: argparse.Namespace) -> int:
         else:
             print(f"{row.gateway_id:<52} {seen or 'has sent nothing yet'}")
     return 0
+
+
+def _gateway_call(given: argparse.Namespace) -> int:
+    payload = None
+    if given.payload is not None:
+        try:
+            payload = json.loads(given.payload)
+        except ValueError as exc:
+            raise ConfigError([f"JSON: {given.payload[:80]!r} is none ({exc})"]) from exc
+    status, answer = _fleet_of_environment().call(given.gateway_id, given.method, payload)
+    print(json.dumps(answer, indent=1, ensure_ascii=False))
+    if status >= _METHOD_FAILED:
+        print(f"cloud_sync: {given.gateway_id} answered {status}", file=sys.stderr)
+        return _FAILED
+    return 0
+
+
+def _model_send(given: argparse.Namespace) -> int:
+    from cloud_sync import models  # noqa: PLC0415 - needs numpy, which most commands do without
+
+    expected = dict(_expectation(text) for text in given.expect)
+    made = models.from_head(given.head, expected) if given.head else models.from_folder(given.folder, expected)
+    fleet = _fleet_of_environment()
+    if made.backbone is not None:
+        made = made.with_link(fleet.publish_backbone(made.backbone))
+    return _each(_gateways(given), lambda gateway_id: _sent(fleet, gateway_id, made.wanted))
+
+
+def _sent(fleet: "Fleet", gateway_id: str, wanted: "WantedModel") -> str:
+    fleet.want_model(gateway_id, wanted)
+    return f"is told to use model {wanted.model_id}; `model status` shows what becomes of it"
+
+
+def _expectation(text: str) -> tuple[str, str]:
+    frame, _, verdict = text.partition("=")
+    if not (frame and verdict):
+        raise ConfigError([f"--expect {text[:80]}: must be FRAME=VERDICT"])
+    return frame, verdict
+
+
+def _model_reset(given: argparse.Namespace) -> int:
+    fleet = _fleet_of_environment()
+
+    def reset(gateway_id: str) -> str:
+        fleet.want_model(gateway_id, None)
+        return "is told to use the model of its software"
+
+    return _each(_gateways(given), reset)
+
+
+def _model_status(given: argparse.Namespace) -> int:
+    fleet = _fleet_of_environment()
+
+    def state(gateway_id: str) -> str:
+        model = fleet.reported(gateway_id).get("model")
+        if not isinstance(model, dict) or not isinstance(value := model.get("value"), dict):
+            return "has not said which model it uses"
+        return f"{value.get('model_id')}  {value.get('state')}: {model.get('ad')}"
+
+    return _each(_gateways(given), state)
+
+
+def _gateways(given: argparse.Namespace) -> list[str]:
+    """The gateway that was named, or all that are registered."""
+    if given.gateway_id is not None:
+        return [given.gateway_id]
+    with closing(_store()) as store:
+        return [row.gateway_id for row in store.gateways()]
+
+
+def _each(gateway_ids: list[str], do: Callable[[str], str]) -> int:
+    """Do it for each gateway; one that fails keeps no other from it."""
+    status = 0
+    for gateway_id in gateway_ids:
+        try:
+            print(f"{gateway_id}: {do(gateway_id)}")
+        except (TransientDelivery, PermanentDelivery) as exc:
+            print(f"cloud_sync: {exc}", file=sys.stderr)
+            status = _FAILED
+    return status
 
 
 def _ingest(_given: argparse.Namespace) -> int:
@@ -226,18 +308,22 @@ def _deployments_import(given: argparse.Namespace) -> int:
 
 
 def _deployments_tell(_given: argparse.Namespace) -> int:
-    env = settings.Environment(os.environ)
-    iothub = env.connection_string("IOTHUB_CONNECTION_STRING", "HostName", "SharedAccessKeyName", "SharedAccessKey")
-    storage, days = env.storage(), env.upload_sas_days()
-    env.check()
+    fleet = _fleet_of_environment()
     from cloud_sync.deployments_telling import tell_all  # noqa: PLC0415 - see _fleet
 
-    fleet = _fleet(iothub, storage, days)
     with closing(_store()) as store:
         outcome = tell_all(DeploymentsStore(store.engine), fleet)
     for gateway_id, why in outcome.items():
         print(f"{gateway_id}: {why or 'told'}")
     return _FAILED if any(outcome.values()) else 0
+
+
+def _fleet_of_environment() -> "Fleet":
+    env = settings.Environment(os.environ)
+    iothub = env.connection_string("IOTHUB_CONNECTION_STRING", "HostName", "SharedAccessKeyName", "SharedAccessKey")
+    storage, days = env.storage(), env.upload_sas_days()
+    env.check()
+    return _fleet(iothub, storage, days)
 
 
 def _fleet(iothub: str, storage: settings.Storage, upload_sas_days: float) -> "Fleet":
@@ -280,6 +366,25 @@ def _parser() -> argparse.ArgumentParser:
     listing = _command(gateway, "list", _gateway_list, "every gateway and when it was last heard")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
 
+    call = _command(gateway, "call", _gateway_call, "call a direct method (docs/methods.md) and show the answer")
+    call.add_argument("gateway_id", metavar="ID")
+    call.add_argument("method", metavar="METHOD", help="such as getStatus")
+    call.add_argument("payload", nargs="?", metavar="JSON", help="its parameters")
+
+    model = commands.add_parser("model", help="which model gateways use").add_subparsers(required=True)
+    sending = _command(model, "send", _model_send, "have gateways fetch, try and use a model (docs/models.md)")
+    _which_gateways(sending)
+    what = sending.add_mutually_exclusive_group(required=True)
+    what.add_argument("--head", type=Path, metavar="FILE", help="a head for a backbone that they have")
+    what.add_argument("--folder", type=Path, metavar="DIR", help="a model with its backbone, which goes by a link")
+    sending.add_argument(
+        "--expect", action="append", default=[], metavar="FRAME=VERDICT",
+        help="a golden frame that this model judges otherwise than the shipped one",
+    )  # fmt: skip
+    _which_gateways(_command(model, "reset", _model_reset, "have gateways use the model of their software again"))
+    status = _command(model, "status", _model_status, "what gateways say of their models")
+    status.add_argument("gateway_id", nargs="?", metavar="ID", help="default: every gateway")
+
     exporting = commands.add_parser("export", help="write the record for others").add_subparsers(required=True)
     observations = _command(exporting, "observations", _export, "one line for each file that a gateway has judged")
     observations.add_argument("--format", choices=["jsonl"], default="jsonl")
@@ -312,6 +417,12 @@ def _parser() -> argparse.ArgumentParser:
     importing = _command(bundle, "import", _bundle_import, "record bundles; writes a confirmation beside each")
     importing.add_argument("files", type=Path, nargs="+", metavar="FILE")
     return parser
+
+
+def _which_gateways(command: argparse.ArgumentParser) -> None:
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("gateway_id", nargs="?", metavar="ID")
+    which.add_argument("--all", action="store_true", help="every registered gateway")
 
 
 def _command(among: Any, name: str, run: Callable[[argparse.Namespace], int], does: str) -> argparse.ArgumentParser:

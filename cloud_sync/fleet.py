@@ -3,6 +3,7 @@
 Their SDKs' exceptions end here: `TransientDelivery` is worth another try, `PermanentDelivery` needs a person.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,14 +14,22 @@ from typing import Any, Final
 from azure.core.exceptions import AzureError, ResourceExistsError
 from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
-from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
+from azure.storage.blob import (
+    BlobSasPermissions,
+    BlobServiceClient,
+    ContainerSasPermissions,
+    generate_blob_sas,
+    generate_container_sas,
+)
 from msrest.exceptions import ClientException, HttpOperationError
 
 from cloud_sync.records import container_of
 from edge_module.errors import ConfigError, PermanentDelivery, TransientDelivery, WireError
+from edge_module.model_wire import WantedModel
 from edge_module.wire import Confirmed
 
 MODULE_ID: Final = "camtrap"
+MODELS_CONTAINER: Final = "ponya-models"
 _METHOD_TIMEOUT_S: Final = 30
 _METHOD_OK: Final = 200
 _CLOCK_SKEW: Final = timedelta(minutes=15)
@@ -104,6 +113,69 @@ class Fleet:
         with _reported(f"telling {gateway_id} its deployments"):
             self._registry.update_module_twin(gateway_id, MODULE_ID, patch)
 
+    def want_model(self, gateway_id: str, wanted: WantedModel | None) -> None:
+        """Write the desired property ``model``; None for the one that comes with the gateway's software.
+
+        Raises:
+            TransientDelivery, PermanentDelivery: it was not written.
+        """
+        patch = Twin(properties=TwinProperties(desired={"model": None if wanted is None else wanted.to_twin()}))
+        with _reported(f"telling {gateway_id} which model to use"):
+            self._registry.update_module_twin(gateway_id, MODULE_ID, patch)
+
+    def reported(self, gateway_id: str) -> dict[str, Any]:
+        """What a gateway reports of itself.
+
+        Raises:
+            TransientDelivery, PermanentDelivery: IoT Hub did not answer.
+        """
+        with _reported(f"reading the twin of {gateway_id}"):
+            return dict(self._registry.get_module_twin(gateway_id, MODULE_ID).properties.reported or {})
+
+    def publish_backbone(self, content: bytes) -> str:
+        """Put a backbone into Blob Storage, once, and make a link to it that lasts as long as an upload credential.
+
+        Returns:
+            The link: a secret.
+
+        Raises:
+            TransientDelivery: Blob Storage did not do it.
+        """
+        name = f"{hashlib.sha256(content).hexdigest()}.tflite"
+        blob = self._storage.get_blob_client(MODELS_CONTAINER, name)
+        with _reported(f"publishing backbone {name[:12]}"):
+            with suppress(ResourceExistsError):
+                self._storage.create_container(MODELS_CONTAINER)
+            with suppress(ResourceExistsError):
+                blob.upload_blob(content, overwrite=False)
+            start, expires_at = datetime.now(UTC) - _CLOCK_SKEW, datetime.now(UTC) + self._upload_sas
+            sas = generate_blob_sas(
+                account_name=str(self._storage.account_name),
+                container_name=MODELS_CONTAINER,
+                blob_name=name,
+                permission=BlobSasPermissions(read=True),
+                start=start,
+                expiry=expires_at,
+                **self._signed_by(start, expires_at),
+            )
+        return f"{blob.url}?{sas}"
+
+    def call(self, gateway_id: str, method: str, payload: object) -> tuple[int, Any]:
+        """Call a direct method.
+
+        Returns:
+            The gateway's status and answer (docs/methods.md).
+
+        Raises:
+            TransientDelivery: the gateway is not connected, or IoT Hub did not answer.
+        """
+        request = CloudToDeviceMethod(
+            method_name=method, payload=payload, response_timeout_in_seconds=_METHOD_TIMEOUT_S
+        )
+        with _reported(f"calling {method} of {gateway_id}"):
+            answer = self._invoke(gateway_id, request)
+        return int(answer.status), answer.payload
+
     def send_upload_sas(self, gateway_id: str) -> datetime:
         """Give a gateway a new credential for its own container, by the direct method ``setUploadSas``.
 
@@ -140,20 +212,20 @@ class Fleet:
 
     def _container_sas(self, container: str, expires_at: datetime) -> str:
         start = datetime.now(UTC) - _CLOCK_SKEW
-        key = getattr(self._storage.credential, "account_key", None)
-        signed_by: dict[str, Any] = (
-            {"account_key": key}
-            if key
-            else {"user_delegation_key": self._storage.get_user_delegation_key(start, expires_at)}
-        )
         return generate_container_sas(
             account_name=str(self._storage.account_name),
             container_name=container,
             permission=ContainerSasPermissions.from_string("cw"),
             start=start,
             expiry=expires_at,
-            **signed_by,
+            **self._signed_by(start, expires_at),
         )
+
+    def _signed_by(self, start: datetime, expires_at: datetime) -> dict[str, Any]:
+        """With what a link is signed: the account's key where headquarters has it, else one of its own identity."""
+        if key := getattr(self._storage.credential, "account_key", None):
+            return {"account_key": key}
+        return {"user_delegation_key": self._storage.get_user_delegation_key(start, expires_at)}
 
 
 def _unless(status: HTTPStatus, call: Any, *args: Any, **kwargs: Any) -> None:
