@@ -186,7 +186,9 @@ def test_every_setting_wrong_at_once_fits_into_what_may_be_reported(tmp_path: Pa
     made = twin(tmp_path, hub)
     made.apply({"$version": 2**31, "settings": {s.name: "\U0001f98a" * 500 for s in SCHEMA}}, None)
     assert set(hub.properties["settings"]) == {s.name for s in SCHEMA}
-    assert len(json.dumps(hub.properties, ensure_ascii=False).encode()) < REPORTED_MAX_BYTES * 0.75, "the model's share must fit too"
+    assert len(json.dumps(hub.properties, ensure_ascii=False).encode()) < REPORTED_MAX_BYTES * 0.75, (
+        "the model's share must fit too"
+    )
 
 
 def test_thirty_two_kilobytes_of_noise_are_one_refusal(tmp_path: Path) -> None:
