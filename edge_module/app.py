@@ -14,7 +14,6 @@ from typing import Any, Final
 from edge_module import log, model_store, wire
 from edge_module.breath import Breath
 from edge_module.card import Mount
-from edge_module.cards import Cards
 from edge_module.clock import Clock, SystemClock
 from edge_module.courier import Courier
 from edge_module.database import Step, no_step
@@ -34,6 +33,7 @@ from edge_module.scorer import Model
 from edge_module.settings import Settings
 from edge_module.storage import Storage, throw_off_ballast
 from edge_module.thermal import Thermal
+from edge_module.turns import Turns
 from edge_module.twin import Twin
 from edge_module.workers import Watch, Worker, owe_last_words
 
@@ -118,6 +118,7 @@ def run(
     """
     # The SDKs take their time to import: only a gateway needs them.
     from edge_module.blobs import Blobs, UploadSas  # noqa: PLC0415
+    from edge_module.cards import Cards  # noqa: PLC0415
     from edge_module.hub import Hub  # noqa: PLC0415
     from edge_module.methods import Methods  # noqa: PLC0415
     from edge_module.model_fetch import fetch  # noqa: PLC0415
@@ -160,13 +161,14 @@ def run(
             confirm=courier.confirm, deployments=ledger.belongings.know, model=models.want, on_read=heard,
             reported=reported,
         )  # fmt: skip
+        turns = Turns(lambda: 1 if thermal.hot() else twin.settings.workers)
         breath = Breath(stop, beat=partial(watch.beat, "cards"), check=storage.check, hot=thermal.hot)
         cards = Cards(
             folder=Path(settings.cards_dir), ledger=ledger, clock=clock, stop=stop, settings=lambda: twin.settings,
             pipeline=lambda current: Pipeline(
                 ledger=ledger, model=models.model, settings=replace(current, workers=1) if thermal.hot() else current,
                 originals=kept, stop=stop, breath=breath,
-                on_complete=models.worked,
+                on_complete=models.worked, turns=turns,
             ),
             wake_courier=wake, breath=breath,
         )  # fmt: skip
@@ -207,12 +209,13 @@ def run(
             storage.look()
         hub.stop()
         wake()
+        cards.wake()
         deadline_s = time.monotonic() + _STOP_S
         for one in workers:
             one.join(max(0.0, deadline_s - time.monotonic()))
         if not ending.failed:
             models.ended_in_order()
-        if hanging := [one.name for one in workers if one.is_alive()]:
+        if hanging := [one.name for one in workers if one.is_alive()] + cards.hanging():
             # Nothing breaks off a read that blocks in the kernel; the ledger is in order, and must not be closed
             # under who uses it.
             _log.error("ended without waiting any longer for %s", ", ".join(hanging))

@@ -4,12 +4,17 @@ Everything on a card is somebody else's: names that are not UTF-8, links that le
 """
 
 import hashlib
+import io
 import os
 import stat
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import yaml
 
@@ -36,6 +41,8 @@ _SYSTEM_FOLDERS: Final = frozenset(
     }
 )  # fmt: skip
 _CHUNK_BYTES: Final = 1 << 20
+_ENTRIES_AT_ONCE: Final = 256
+_UDEV_UUID: Final = "E:ID_FS_UUID="
 
 PICTURE_MAX_BYTES: Final = 64 * 2**20
 """A larger picture file is not held in memory: no trap writes one."""
@@ -53,24 +60,70 @@ class Content:
     data: bytes
 
 
+class CardIO:
+    """Knows how long a card has kept its readers waiting: a card that hangs says nothing, ever.
+
+    Args:
+        monotonic_s: tells the time.
+        before: called before each read; may raise `CardError` to end the reading.
+    """
+
+    def __init__(
+        self, monotonic_s: Callable[[], float] = time.monotonic, *, before: Callable[[], None] = lambda: None
+    ) -> None:
+        self._monotonic_s = monotonic_s
+        self._before = before
+        self._waiting: dict[int, float] = {}
+
+    def __enter__(self) -> None:
+        self._before()
+        self._waiting[threading.get_ident()] = self._monotonic_s()
+
+    def __exit__(self, *_exc: object) -> None:
+        self._waiting.pop(threading.get_ident(), None)
+
+    def waits_s(self) -> float:
+        """For how long the longest read has been under way; 0 if none is."""
+        return self._monotonic_s() - min(list(self._waiting.values()), default=self._monotonic_s())
+
+
+class _File(io.FileIO):
+    """A file of a card: whoever reads it is known to wait for the card."""
+
+    def __init__(self, fd: int, card: CardIO) -> None:
+        super().__init__(fd, "rb")
+        self._card = card
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        with self._card:
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with self._card:
+            return super().readall()
+
+
 class Mount:
     """A mounted card or a folder, held by the file system it was opened on."""
 
-    def __init__(self, root: Path, *, on_entry: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, root: Path, *, io: CardIO | None = None, uuid_of: "Callable[[int], str] | None" = None) -> None:
         """Open a card.
 
         Args:
             root: of the card.
-            on_entry: called for each entry that is looked at: a card may have hundreds of thousands.
+            io: knows when the card keeps somebody waiting.
+            uuid_of: says the UUID of a file system by its device, `filesystem_uuid` unless given.
 
         Raises:
             CardError: it cannot be read.
         """
-        self._on_entry = on_entry
+        self._io = io or CardIO()
+        self._uuid_of = uuid_of or filesystem_uuid
         self._root = os.fsencode(root)
         try:
-            self._device = root.stat().st_dev
-            os.scandir(self._root).close()
+            with self._io:
+                self._device = root.stat().st_dev
+                os.scandir(self._root).close()
         except OSError as exc:
             raise CardError(f"{root}: {exc.strerror}; insert the card, or name a folder that can be read") from exc
         self.root = root
@@ -79,10 +132,22 @@ class Mount:
         """Say which card this is: its marker file, else its file system's UUID, else the folder's own place."""
         if name := self._marker():
             return Card(card_id=f"marker-{_short_hash(name.encode('utf-8', 'surrogatepass'))}", source="marker")
-        if self.root.is_mount() and (uuid := _filesystem_uuid(self._device)):
+        if self.root.is_mount() and (uuid := self._uuid_of(self._device)):
             return Card(card_id=f"volume-{uuid.lower()}", source="filesystem")
         # Hashed: where people keep their folders is nobody's business.
         return Card(card_id=f"folder-{_short_hash(os.fsencode(self.root.resolve()))}", source="folder")
+
+    def is_empty(self) -> bool:
+        """Whether nothing lies on it at all.
+
+        Raises:
+            CardError: it cannot be read.
+        """
+        try:
+            with self._io, os.scandir(self._root) as entries:
+                return next(entries, None) is None
+        except OSError as exc:
+            raise CardError(f"{self.root}: {exc.strerror}; insert the card again") from exc
 
     def _marker(self) -> str | None:
         try:
@@ -101,7 +166,8 @@ class Mount:
             CardError: it was pulled out.
         """
         try:
-            present = self.root.stat().st_dev == self._device
+            with self._io:
+                present = self.root.stat().st_dev == self._device
         except OSError:
             present = False
         if not present:
@@ -119,18 +185,43 @@ class Mount:
         while folders:
             folder, in_system = folders.pop()
             try:
-                with os.scandir(os.path.join(self._root, folder)) as entries:  # noqa: PTH118 - bytes
-                    for entry in entries:
-                        self._on_entry()
-                        path = folder + b"/" + entry.name if folder else entry.name
-                        if entry.is_dir(follow_symlinks=False) and not self._elsewhere(entry):
-                            folders.append((path, in_system or entry.name.lower() in _SYSTEM_FOLDERS))
-                        else:
-                            yield self._listed(entry, path, in_system=in_system)
+                with self._io:
+                    entries = os.scandir(os.path.join(self._root, folder))  # noqa: PTH118 - bytes
             except OSError as exc:
-                self.check()
-                media = Media(path=folder + b"/", size_bytes=0, mtime_ns=0)
-                yield Listed(media=media, fate=Fate.UNREADABLE, reason=f"folder cannot be read: {exc.strerror}")
+                yield self._unlisted(folder, exc)
+                continue
+            with entries:
+                while some := self._some(entries, folder, folders, in_system=in_system):
+                    yield from (listed for listed in some if listed is not None)
+        self.check()  # what was mounted here may be gone, and the folder beneath it empty
+
+    def _some(
+        self,
+        entries: "Iterator[os.DirEntry[bytes]]",
+        folder: bytes,
+        folders: list[tuple[bytes, bool]],
+        *,
+        in_system: bool,
+    ) -> list[Listed | None]:
+        """The next entries of a folder, None for each folder among them; those are left in `folders` to be entered."""
+        some: list[Listed | None] = []
+        try:
+            with self._io:
+                for entry in islice(entries, _ENTRIES_AT_ONCE):
+                    path = folder + b"/" + entry.name if folder else entry.name
+                    if entry.is_dir(follow_symlinks=False) and not self._elsewhere(entry):
+                        folders.append((path, in_system or entry.name.lower() in _SYSTEM_FOLDERS))
+                        some.append(None)
+                    else:
+                        some.append(self._listed(entry, path, in_system=in_system))
+        except OSError as exc:
+            some.append(self._unlisted(folder, exc))
+        return some
+
+    def _unlisted(self, folder: bytes, exc: OSError) -> Listed:
+        self.check()
+        media = Media(path=folder + b"/", size_bytes=0, mtime_ns=0)
+        return Listed(media=media, fate=Fate.UNREADABLE, reason=f"folder cannot be read: {exc.strerror}")
 
     def _elsewhere(self, entry: "os.DirEntry[bytes]") -> bool:
         return entry.stat(follow_symlinks=False).st_dev != self._device
@@ -189,7 +280,9 @@ class Mount:
         """
         # Not through a link that took the file's place, and without blocking on a pipe that did.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return open(os.open(os.path.join(self._root, media.path), flags), "rb")  # noqa: PTH118, PTH123
+        with self._io:
+            fd = os.open(os.path.join(self._root, media.path), flags)  # noqa: PTH118
+        return BufferedReader(_File(fd, self._io))
 
 
 def is_picture(media: Media) -> bool:
@@ -225,15 +318,27 @@ def _why_ignored(path: bytes, status: os.stat_result, *, in_system: bool) -> str
     return ""
 
 
-def _filesystem_uuid(device: int) -> str:
-    """The UUID that udev knows a block device by; empty where there is none (tmpfs, network)."""
-    by_uuid = Path("/dev/disk/by-uuid")
+def filesystem_uuid(device: int, *, dev: Path = Path("/dev"), run_udev: Path = Path("/run/udev")) -> str:
+    """The UUID that udev knows a block device's file system by; empty where there is none (tmpfs, network).
+
+    Args:
+        device: as `stat` gives it in ``st_dev``.
+        dev: holds ``disk/by-uuid``; a container's own has none.
+        run_udev: udev's database, ``data/b<major>:<minor>``, which a container may be given.
+    """
     try:
-        for link in by_uuid.iterdir():
+        for link in (dev / "disk" / "by-uuid").iterdir():
             if link.stat().st_rdev == device:
                 return link.name
     except OSError:
-        pass  # no udev here: the folder's place has to do
+        pass  # no udev here
+    try:
+        known = (run_udev / "data" / f"b{os.major(device)}:{os.minor(device)}").read_text(errors="replace")
+    except OSError:
+        return ""  # the folder's place has to do
+    for line in known.splitlines():
+        if line.startswith(_UDEV_UUID):
+            return line.removeprefix(_UDEV_UUID)
     return ""
 
 

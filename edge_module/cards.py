@@ -1,40 +1,117 @@
-"""Cards come and go: looks at the cards folder and reads what has not been read as it is now."""
+"""Cards come and go: notices them, and reads each that has not been read as it is now, several at once.
+
+Each look at a card has a thread of its own, so that one that hangs, or a huge one, holds up no other; this room's own
+thread never touches a card. States of a place where a card may be::
+
+    WAITING --look--> LISTING --read--> READING --> READ | FAILED        EMPTY: no card here
+    any --the same id at another place--> CONFLICT | TWICE               LISTING, READING --no answer--> HUNG --> ...
+
+Whoever may write into the cards folder is trusted, unlike the cards: their own links are never followed.
+"""
 
 import logging
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edge_module import wire
 from edge_module.breath import Breath
-from edge_module.card import Mount
+from edge_module.card import CardIO, Mount, filesystem_uuid
 from edge_module.clock import Clock
-from edge_module.domain import CardReceipt, Record
+from edge_module.domain import ReadingState, Record
 from edge_module.errors import CardError
 from edge_module.ledger import Ledger, Reading
+from edge_module.mounts import MOUNTINFO, Mounted, MountTable
 from edge_module.pipeline import Pipeline
 from edge_module.settings import Settings
+from edge_module.watch import Watcher
 
 _log = logging.getLogger(__name__)
+
+AT_ONCE_MAX: Final = 4
+"""Cards read at the same time; they share the processor by turns (`Pipeline`'s `turns`)."""
+
+HUNG_S: Final = 60.0
+"""A card that answers no single read for so long hangs. The kernel gives up by itself after some minutes, mostly."""
+
 _FAILED_PAUSE_S: Final = 60.0
 _FAILED_PAUSE_LONGEST_S: Final = 3600.0
-_IDLE_SHARE: Final = 0.005
+_IDLE_SHARE: Final = 0.002
 """Of the time, at most this much goes into looking whether a card that has been read has grown."""
+_GROWING_SHARE: Final = 0.5
+"""And this much into a folder that changes all the time."""
+_LOOK_AGAIN_S: Final = 3600.0
+"""A folder that the kernel watches for us is looked at this often all the same."""
+_STOP_S: Final = 4.0
 
 
-@dataclass(slots=True, kw_only=True)
+class PlaceState(StrEnum):
+    """What is going on at a place where a card may be."""
+
+    WAITING = "waiting"
+    LISTING = "listing"
+    READING = "reading"
+    READ = "read"
+    FAILED = "failed"
+    EMPTY = "empty"
+    CONFLICT = "conflict"
+    TWICE = "twice"
+    HUNG = "hung"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardSeen:
+    """A card that is in the gateway, for people.
+
+    Args:
+        name: of its folder; whoever wrote it is not to be trusted.
+        card_id: empty while nobody knows.
+        reading_id: of its last reading; empty before the first.
+        done: files settled of `total`.
+        done_before: how many of them an earlier, interrupted run had settled.
+        began_s: when this run began to settle, by the monotonic clock.
+        why: what is wrong, if something is.
+    """
+
+    name: str
+    state: PlaceState
+    card_id: str = ""
+    reading_id: str = ""
+    done: int = 0
+    total: int = 0
+    done_before: int = 0
+    began_s: float = 0.0
+    why: str = ""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Place:
-    """What was met at one place, so that it is not looked at again too soon. Forgotten when the place is gone."""
+    """A folder in the cards folder, from when it is met to when it is gone."""
 
-    key: tuple[int, int, int]
-    not_before_s: float = 0.0
+    root: Path
+    mounted: Mounted | None
+    seen: CardSeen
+    io: CardIO
+    due_s: float = 0.0
+    rest_until_s: float = 0.0
+    changed: bool = False
     failures: int = 0
+    told: set[str] = field(default_factory=set)
+    thread: threading.Thread | None = None
+    failure: BaseException | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
 
 
 class Cards:
-    """Reads the cards in a folder, one after another, for as long as it is told to."""
+    """Reads the cards in a folder for as long as it is told to."""
 
     def __init__(
         self,
@@ -47,7 +124,25 @@ class Cards:
         wake_courier: Callable[[], None],
         stop: threading.Event,
         breath: Breath,
+        mountinfo: Path = MOUNTINFO,
+        uuid_of: Callable[[int], str] = filesystem_uuid,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        """Put it together.
+
+        Args:
+            folder: in which cards appear, one folder a card.
+            ledger: what was read already, and what is owed.
+            pipeline: makes what reads a card.
+            settings: those in force now.
+            clock: for pauses.
+            wake_courier: called when something is owed.
+            stop: set it, and call `wake`, to end.
+            breath: taken between two reads.
+            mountinfo: the kernel's mount table.
+            uuid_of: says the UUID of a file system by its device.
+            on_change: called when a card's state has changed, from any thread.
+        """
         self._folder = folder
         self._ledger = ledger
         self._pipeline = pipeline
@@ -55,86 +150,262 @@ class Cards:
         self._clock = clock
         self._wake_courier = wake_courier
         self._stop = stop
+        self._mounts = MountTable(mountinfo)
+        self._mountinfo = mountinfo
         self._breath = breath
+        self._uuid_of = uuid_of
+        self._on_change = on_change
+        self._wake = threading.Event()
+        self._claims = threading.Lock()
         self._places: dict[Path, _Place] = {}
-        self.activity = "waiting for a card"
-        self.reading = False
+        self._threads: list[threading.Thread] = []
+        self.fault = ""  # why the cards folder itself cannot be read
+
+    # --- what others may ask, from any thread -------------------------------------------------------------------
+
+    def seen(self) -> list[CardSeen]:
+        """The cards that are in the gateway now, by name."""
+        return sorted((place.seen for place in list(self._places.values())), key=lambda seen: seen.name)
+
+    @property
+    def reading(self) -> bool:
+        """Whether a card is being read."""
+        return any(seen.state in (PlaceState.LISTING, PlaceState.READING) for seen in self.seen())
+
+    @property
+    def activity(self) -> str:
+        """What is going on, for people."""
+        parts = []
+        for seen in self.seen():
+            match seen.state:
+                case PlaceState.LISTING:
+                    parts.append(f"listing {seen.name}")
+                case PlaceState.READING:
+                    parts.append(f"reading {seen.name}: {seen.done} of {seen.total} files")
+                case PlaceState.HUNG | PlaceState.CONFLICT:
+                    parts.append(f"{seen.name}: {seen.why}")
+        return self.fault or "; ".join(parts) or "waiting for a card"
+
+    def wake(self) -> None:
+        """Look now: something has changed, or it is to end."""
+        self._wake.set()
+
+    def hanging(self) -> list[str]:
+        """Which threads still wait for a card after the end."""
+        return [thread.name for thread in list(self._threads) if thread.is_alive()]
+
+    def look_again(self, card_id: str) -> bool:
+        """Read a card again if it is in the gateway and not as it was read. Returns whether it is there."""
+        places = [place for place in list(self._places.values()) if place.seen.card_id == card_id]
+        for place in places:
+            place.changed, place.rest_until_s, place.failures = True, 0.0, 0
+        self.wake()
+        return bool(places)
+
+    # --- this room's own thread ---------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Look, read, and look again until told to stop."""
-        while not self._stop.is_set():
-            roots = list(self._roots())
-            self._breath.idle(s=self._settings().poll_s)
-            self._places = {root: place for root, place in self._places.items() if root in roots}
-            for root in roots:
-                if self._stop.is_set():
-                    return
-                self._breath.idle(s=self._settings().poll_s)
-                self._look_at(root)
-            self._stop.wait(self._settings().poll_s)
+        """Notice, read, and notice again until told to stop.
 
-    def _roots(self) -> Iterator[Path]:
+        Raises:
+            StorageError: the gateway's disk cannot take what would come; call again when it can.
+            LedgerError: the ledger cannot be trusted.
+        """
+        for place in self._places.values():  # nobody has watched them since
+            place.changed = True
+        with Watcher(self._folder, self.wake, mountinfo=self._mountinfo) as watcher:
+            try:
+                while not self._stop.is_set():
+                    self._wake.clear()
+                    self._meet(watcher)
+                    if not self._working():  # else those who read say that it goes on
+                        self._breath.idle(s=self._settings().poll_s)
+                    self._begin(watcher)
+                    self._wake.wait(self._pause_s())
+            finally:
+                deadline_s = time.monotonic() + _STOP_S
+                for thread in self._threads:
+                    thread.join(max(0.0, deadline_s - time.monotonic()))
+
+    def _meet(self, watcher: Watcher) -> None:
+        """Take up places that are new, forget those that are gone, and notice cards that hang."""
+        found = dict(self._found())
+        for root, place in list(self._places.items()):
+            if place.failure is not None:
+                failure, place.failure = place.failure, None
+                raise failure
+            if root not in found or found[root][1] != place.mounted:  # another card in its place is another mount
+                watcher.forget(root)
+                del self._places[root]
+                self._free_conflicts()
+                self._on_change()
+            elif place.busy and place.io.waits_s() > min(HUNG_S, self._settings().stall_s / 2):
+                self._set(place, state=PlaceState.HUNG, why="the card does not answer")
+                self._alert_once(place, "card_hangs", f"has not answered for {HUNG_S:.0f} s")
+        for root, (name, mounted) in found.items():
+            if root not in self._places:
+                seen = CardSeen(name=name, state=PlaceState.WAITING)
+                self._places[root] = _Place(
+                    root=root, mounted=mounted, seen=seen, io=CardIO(self._clock.monotonic_s, before=self._breath.take)
+                )
+                self._on_change()
+
+    def _found(self) -> Iterator[tuple[Path, tuple[str, Mounted | None]]]:
         """What lies in the cards folder, one folder a card; a link stands for the folder that it leads to.
 
-        Whoever may write here is trusted, unlike the cards: their own links are never followed.
+        No card is touched: that may hang.
         """
         try:
-            entries = sorted(self._folder.iterdir())
+            with os.scandir(self._folder) as entries:
+                names = sorted(entry.name for entry in entries if entry.is_symlink() or entry.is_dir())
+            folder, self.fault = self._folder.resolve(), ""
         except OSError as exc:
-            self.activity = f"cards folder {self._folder}: {exc.strerror}"
+            self.fault = f"cards folder {self._folder}: {exc.strerror}"
             return
-        yield from (entry.resolve() for entry in entries if entry.is_dir())
+        mounts = {mounted.point: mounted for mounted in self._mounts.read()}
+        for name in names:
+            root = folder / name
+            if root.is_symlink():
+                root = root.resolve()
+                if not root.is_dir():
+                    continue
+            yield root, (name, mounts.get(root))
 
-    def _look_at(self, root: Path) -> None:
+    def _free_conflicts(self) -> None:
+        """A card has left: one that was set aside because of it may be read now."""
+        for place in self._places.values():
+            if place.seen.state in (PlaceState.CONFLICT, PlaceState.TWICE):
+                place.due_s = 0.0
+
+    def _begin(self, watcher: Watcher) -> None:
+        """Begin a look at each place where one is due, as many at once as may be, who waits longest first."""
+        now_s, settle_s = self._clock.monotonic_s(), self._settings().settle_s
+        working = self._working()
+        for place in sorted(self._places.values(), key=lambda place: place.due_s):
+            if place.busy:
+                continue
+            if place.changed:
+                place.changed = False
+                place.due_s = min(place.due_s, max(now_s + settle_s, place.rest_until_s))
+            if place.due_s <= now_s and working < AT_ONCE_MAX:
+                working += 1
+                name = f"card-{place.seen.name[:40]}"
+                place.thread = threading.Thread(target=self._look, args=(place, watcher), name=name, daemon=True)
+                self._threads = [thread for thread in self._threads if thread.is_alive()] + [place.thread]
+                place.thread.start()
+
+    def _working(self) -> int:
+        """How many cards are being looked at, those that hang left out."""
+        return sum(place.busy and place.seen.state is not PlaceState.HUNG for place in self._places.values())
+
+    def _pause_s(self) -> float:
+        now_s = self._clock.monotonic_s()
+        due = [place.due_s - now_s for place in self._places.values() if not place.busy]
+        return max(0.05, min([self._settings().poll_s, *(due_s for due_s in due if due_s > 0)]))
+
+    # --- a card's thread ----------------------------------------------------------------------------------------
+
+    def _look(self, place: _Place, watcher: Watcher) -> None:
+        began_s = self._clock.monotonic_s()
+        place.due_s = began_s + _LOOK_AGAIN_S
         try:
-            status = root.stat()
-        except OSError:
-            return  # just taken out
-        # Another card in its place has another key; not on FAT, hence `run` forgets a place where nothing is.
-        key = (status.st_dev, status.st_ino, status.st_mtime_ns)
-        place = self._places.get(root)
-        if place is None or place.key != key:
-            place = self._places[root] = _Place(key=key)
-        try:
-            began_s = self._clock.monotonic_s()
-            if began_s < place.not_before_s:
-                return
-            mount = Mount(root, on_entry=self._breath.take)
-            if self._ledger.last_complete(mount.identify().card_id) == mount.fingerprint():
-                now_s = self._clock.monotonic_s()
-                place.not_before_s = now_s + (now_s - began_s) / _IDLE_SHARE
-                return
-            receipt = self._read(mount)
+            if place.mounted is None:
+                watcher.watch(place.root, lambda: self._changed(place))
+            self._look_at(place)
         except CardError as exc:
-            _log.warning("card %s: %s", root.name, exc)
+            if not self._stop.is_set():
+                _log.warning("card %s: %s", place.root.name, exc)
+                self._failed(place, str(exc))
+        except BaseException as exc:  # noqa: BLE001 - top of a thread; raised again in `run`
+            place.failure, place.changed = exc, True
+            self._set(place, state=PlaceState.WAITING)
+        now_s = self._clock.monotonic_s()
+        took_s = now_s - began_s
+        place.rest_until_s = now_s + took_s * (1 / _GROWING_SHARE - 1)
+        if place.seen.state is PlaceState.READ and not watcher.watched(place.root):
+            place.due_s = now_s + max(self._settings().poll_s, took_s / _IDLE_SHARE)
+        self.wake()
+
+    def _changed(self, place: _Place) -> None:
+        if not place.changed:
+            place.changed = True
+            self.wake()
+
+    def _look_at(self, place: _Place) -> None:
+        mount = Mount(place.root, io=place.io, uuid_of=self._uuid_of)
+        if self._mounts.at(place.root) != place.mounted:
+            return  # it came, or went, just now: `_meet` takes up what is here
+        if place.mounted is None and mount.is_empty():
+            # No card, but where one was mounted, or where a camera is going to write.
+            self._set(place, state=PlaceState.EMPTY, card_id="")
             return
-        if receipt.pending and not self._stop.is_set():
-            # It failed: not again at once, the reason may be on the card for good; and people are told once.
-            place.failures += 1
-            pause_s = min(_FAILED_PAUSE_S * 2.0 ** min(place.failures - 1, 20), _FAILED_PAUSE_LONGEST_S)
-            place.not_before_s = self._clock.monotonic_s() + pause_s
-            if place.failures == 1:
-                text = f"card {receipt.card_id}: {'; '.join(receipt.blockers)}"
-                self._ledger.outbox.put(wire.Alert(code="card_interrupted", text=text, at=self._clock.now()))
-        self._wake_courier()
+        card_id = mount.identify().card_id
+        if other := self._claim(place, card_id):
+            self._set_aside(place, other)
+            return
+        as_read = self._ledger.last_complete(card_id)
+        if as_read is not None and as_read == mount.fingerprint():
+            self._set(place, state=PlaceState.READ, reading_id=self._ledger.last_reading_id(card_id), why="")
+            return
+        self._read(place, mount)
 
-    def _read(self, mount: Mount) -> CardReceipt:
-        done, total = 0, 0
+    def _claim(self, place: _Place, card_id: str) -> _Place | None:
+        """Take a card's id for a place; returns the place that has it, if another does."""
+        with self._claims:
+            for other in list(self._places.values()):
+                claims = other.seen.state not in (PlaceState.CONFLICT, PlaceState.TWICE, PlaceState.EMPTY)
+                if other is not place and claims and other.seen.card_id == card_id:
+                    return other
+            self._set(place, card_id=card_id, state=PlaceState.LISTING, why="")
+        return None
 
+    def _set_aside(self, place: _Place, other: _Place) -> None:
+        """One card was found at two places, or two cards say that they are the same one: only the first is read."""
+        if place.mounted and other.mounted and place.mounted.device == other.mounted.device:
+            self._set(place, state=PlaceState.TWICE, card_id=other.seen.card_id)
+            return
+        why = f"it says that it is the same card as {other.seen.name}"
+        self._set(place, state=PlaceState.CONFLICT, card_id=other.seen.card_id, why=why)
+        self._alert_once(place, "card_conflict", f"{why}; it is read when that one has been taken out")
+
+    def _read(self, place: _Place, mount: Mount) -> None:
         def listed(reading: Reading) -> None:
-            nonlocal total
-            total = self._ledger.counts(reading)[0]
+            total, settled = self._ledger.counts(reading)
+            self._set(
+                place, state=PlaceState.READING, reading_id=reading.reading_id, total=total, done_before=settled,
+                began_s=self._clock.monotonic_s(),
+            )  # fmt: skip
 
         def settled(records: list[Record]) -> None:
-            nonlocal done
-            done += len(records)
-            self.activity = f"reading {mount.root.name}: {done} of {total} files"
+            self._set(place, state=PlaceState.READING, done=place.seen.done + len(records), why="")
             self._wake_courier()
 
-        self.activity = f"listing {mount.root.name}"
-        self.reading = True
-        try:
-            return self._pipeline(self._settings()).read(mount, settled, on_listed=listed)
-        finally:
-            self.reading = False
-            self.activity = "waiting for a card"
+        self._set(place, done=0, total=0, done_before=0)
+        receipt = self._pipeline(self._settings()).read(mount, settled, on_listed=listed)
+        if receipt.state is ReadingState.COMPLETE:
+            place.failures = 0
+            self._set(place, state=PlaceState.READ, why="")
+        elif not self._stop.is_set():
+            self._failed(place, "; ".join(receipt.blockers))
+            if place.root in self._places:
+                self._alert_once(place, "card_interrupted", "; ".join(receipt.blockers), receipt.card_id)
+        self._wake_courier()
+
+    def _failed(self, place: _Place, why: str) -> None:
+        """Not again at once: the reason may be on the card for good."""
+        place.failures += 1
+        pause_s = min(_FAILED_PAUSE_S * 2.0 ** min(place.failures - 1, 20), _FAILED_PAUSE_LONGEST_S)
+        place.due_s = self._clock.monotonic_s() + pause_s
+        self._set(place, state=PlaceState.FAILED, why=why)
+
+    def _alert_once(self, place: _Place, code: str, text: str, card_id: str = "") -> None:
+        """Tell people of what is wrong with a card, once for as long as it is in."""
+        if code not in place.told:
+            place.told.add(code)
+            named = card_id or place.seen.name
+            self._ledger.outbox.put(wire.Alert(code=code, text=f"card {named}: {text}", at=self._clock.now()))
+            self._wake_courier()
+
+    def _set(self, place: _Place, **changes: Any) -> None:
+        place.seen = replace(place.seen, **changes)
+        self._on_change()

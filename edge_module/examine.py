@@ -7,12 +7,13 @@ import errno
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from edge_module.breath import Breath
 from edge_module.burst import Shot, bursts
 from edge_module.card import PICTURE_MAX_BYTES, Content, Mount, why_unscored
-from edge_module.domain import KEPT_FATES, Fate, Media, Record
+from edge_module.domain import KEPT_FATES, Fate, Media, Record, Scores
 from edge_module.errors import MediaError
 from edge_module.frame import Frame, decode
 from edge_module.ledger import Finding, Reading
@@ -43,8 +44,10 @@ class Examiner:
         fate_of: Callable[[str], Fate | None],
         originals: Originals | None,
         breath: Breath,
+        turns: AbstractContextManager[None],
     ) -> None:
         self._breath = breath
+        self._turns = turns  # at the processor, among the cards that are being read
         self._mount = mount
         self._reading = reading
         self._model = model
@@ -88,7 +91,7 @@ class Examiner:
             if content is not None and isinstance(record, Record):
                 records[i] = self._decoded(record, content, frames, i)
         order = sorted(frames)
-        for i, scores in zip(order, self._scorer().score([frames[i] for i in order]) if order else (), strict=True):
+        for i, scores in zip(order, self._scores([frames[i] for i in order]), strict=True):
             record = records[i]
             assert isinstance(record, Record)
             fate = judge(scores, self._thresholds)
@@ -124,10 +127,16 @@ class Examiner:
             return self._record(shot, "", Fate.UNREADABLE, "permission denied", "")
         return NotRead(media=shot.media, reason=f"read error: {exc.strerror}", growing=False)
 
-    @staticmethod
-    def _decoded(record: Record, content: Content, frames: dict[int, Frame], i: int) -> Record:
+    def _scores(self, frames: list[Frame]) -> list[Scores]:
+        if not frames:
+            return []
+        with self._turns:
+            return self._scorer().score(frames)
+
+    def _decoded(self, record: Record, content: Content, frames: dict[int, Frame], i: int) -> Record:
         try:
-            frames[i] = decode(content.data)
+            with self._turns:
+                frames[i] = decode(content.data)
         except MediaError as exc:
             return replace(record, reason=str(exc))
         return record

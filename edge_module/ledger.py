@@ -343,6 +343,21 @@ class Ledger:
         )
         return rows[0][1] if rows and rows[0][0] == ReadingState.COMPLETE else None
 
+    def last_reading_id(self, card_id: str) -> str:
+        """The card's last reading; empty if it was never read."""
+        rows = self._database.read(
+            "SELECT reading_id FROM reading WHERE card_id = ? ORDER BY id DESC LIMIT 1", (card_id,)
+        )
+        return str(rows[0][0]) if rows else ""
+
+    def last_readings(self, limit: int) -> list[tuple[str, str]]:
+        """The last readings of all, a card's last each: reading and card, the newest first."""
+        return self._database.read(
+            "SELECT reading_id, card_id FROM reading WHERE id IN (SELECT max(id) FROM reading GROUP BY card_id)"
+            " ORDER BY id DESC LIMIT ?",
+            (limit,),
+        )
+
     # --- what headquarters says -----------------------------------------------------------------------------------
 
     def confirm(self, confirmed: wire.Confirmed, *, resend_older_than_s: float) -> None:

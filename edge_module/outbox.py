@@ -26,7 +26,7 @@ from edge_module import wire
 from edge_module.clock import Clock
 from edge_module.columns import BATCH_RECORDS_MAX
 from edge_module.database import Database
-from edge_module.domain import Fate
+from edge_module.domain import Fate, ReadingState
 
 _PRIORITY: Final = {"alert": 0, "receipt": 0, "record": 1, "media_stored": 2, "tombstone": 2, "records": 3, "status": 4}
 
@@ -88,7 +88,7 @@ class Outbox:
         `panda` and `review` go one by one; the rest in batches of `columns.BATCH_RECORDS_MAX` of one reading and model.
 
         Args:
-            flush: pack batches that are not full too, as when a reading has ended.
+            flush: pack batches that are not full too, even of a reading that goes on.
 
         Returns:
             How many messages were made; call again until it is 0.
@@ -101,12 +101,13 @@ class Outbox:
             ).fetchall():
                 self._pack(connection, [(row_id, body)])
                 made += 1
-            for reading_id, model_id, count in connection.execute(
-                """SELECT reading_id, model_id, count(*) FROM record WHERE sequence IS NULL AND fate NOT IN (?, ?)
-                   GROUP BY reading_id, model_id""",
-                (Fate.PANDA, Fate.REVIEW),
+            for reading_id, model_id, count, grows in connection.execute(
+                """SELECT reading_id, model_id, count(*),
+                          EXISTS (SELECT 1 FROM reading g WHERE g.reading_id = r.reading_id AND g.state = ?)
+                   FROM record r WHERE sequence IS NULL AND fate NOT IN (?, ?) GROUP BY reading_id, model_id""",
+                (ReadingState.READING, Fate.PANDA, Fate.REVIEW),
             ).fetchall():
-                if count < BATCH_RECORDS_MAX and not flush:
+                if count < BATCH_RECORDS_MAX and grows and not flush:
                     continue
                 rows = connection.execute(
                     """SELECT id, body FROM record WHERE sequence IS NULL AND fate NOT IN (?, ?)

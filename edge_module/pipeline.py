@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Final
 
@@ -56,8 +57,10 @@ class Pipeline:
         stop: threading.Event | None = None,
         on_complete: Callable[[], None] = lambda: None,
         breath: Breath | None = None,
+        turns: AbstractContextManager[None] | None = None,
     ) -> None:
         self._on_complete = on_complete
+        self._turns = turns or nullcontext()
         self._ledger = ledger
         self._model = model
         self._settings = settings
@@ -111,6 +114,7 @@ class Pipeline:
             fate_of=self._ledger.fate_of,
             originals=self._originals,
             breath=self._breath,
+            turns=self._turns,
         )
         failed: dict[bytes, str] = {}
         give_up_at = time.monotonic() + self._settings.settle_timeout_s

@@ -172,7 +172,7 @@ class Settings:
     )]
     poll_s: Annotated[float, Setting(
         default=5, least=0.1, most=600, unit="s",
-        doc="How often the cards folder is looked at.",
+        doc="How often the cards folder is looked at, besides whenever the kernel tells of a change.",
     )]
     confirm_interval_s: Annotated[float, Setting(
         default=60, least=0, most=3600, unit="s",

@@ -2,6 +2,7 @@
  * "WHAT PREFIX", calls on files whose path begins with PREFIX fail or hang:
  *   EIO, EROFS, ENOSPC   whatever writes fails with that error
  *   HANG                 reading blocks, as a card reader that has died does
+ *   STUCK                whatever writes blocks
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -29,6 +30,7 @@ static int fault(const char *path, int reads) {
     if (!strcmp(what, "HANG")) for (;;) pause();
     return 0;
   }
+  if (!strcmp(what, "STUCK")) for (;;) pause();
   return !strcmp(what, "EIO") ? EIO : !strcmp(what, "EROFS") ? EROFS : !strcmp(what, "ENOSPC") ? ENOSPC : 0;
 }
 

@@ -71,7 +71,8 @@ def test_a_part_that_does_not_move_any_more_ends_the_process_and_headquarters_is
     with alone(tmp_path, stall_s=10) as gateway:
         gateway.more_environment = faulty_disk.environment
         card = gateway.insert("card", pictures=5)
-        faulty_disk.set("HANG", card / "IMG_00003.JPG")
+        (card / "clip.mp4").write_bytes(b"to be kept")
+        faulty_disk.set("STUCK", gateway.data / "originals")
         gateway.start()
         assert gateway.wait_end() == 70
         gateway.wait_log("the worker 'cards' has not moved")
@@ -82,6 +83,19 @@ def test_a_part_that_does_not_move_any_more_ends_the_process_and_headquarters_is
         gateway.wait_ledger("SELECT count(*) FROM reading WHERE state = 'complete'", 1)
         assert gateway.alerts() == ["worker_stalled"]
         assert not (gateway.data / "last-words.json").exists()
+
+
+def test_a_card_that_does_not_answer_is_no_part_that_does_not_move(tmp_path: Path, faulty_disk: FaultyDisk) -> None:
+    with alone(tmp_path, stall_s=10) as gateway:
+        gateway.more_environment = faulty_disk.environment
+        card = gateway.insert("card", pictures=5)
+        faulty_disk.set("HANG", card / "IMG_00003.JPG")
+        gateway.start()
+        wait_until(lambda: gateway.alerts() == ["card_hangs"], timeout_s=120, what=gateway.log())
+        gateway.insert("other", pictures=3)
+        gateway.wait_ledger("SELECT count(*) FROM reading WHERE state = 'complete'", 1)
+        assert gateway.up
+        assert gateway.end() == 0, gateway.log()
 
 
 def test_what_is_slow_and_moves_is_left_alone(tmp_path: Path) -> None:

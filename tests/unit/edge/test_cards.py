@@ -1,0 +1,493 @@
+"""Cards come and go, several at once, huge ones and broken ones: what a technician at the gateway gets."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_module import model_store, wire
+from edge_module.breath import Breath
+from edge_module.card import Mount, filesystem_uuid
+from edge_module.cards import HUNG_S, Cards, CardSeen, PlaceState
+from edge_module.clock import SystemClock
+from edge_module.domain import CardReceipt, ReadingState
+from edge_module.ledger import Ledger
+from edge_module.mounts import MOUNTINFO, MountTable, parse
+from edge_module.originals import Originals
+from edge_module.pipeline import Pipeline
+from edge_module.scorer import Model
+from edge_module.settings import Settings, combine
+from edge_module.turns import Turns
+from tests.pictures import jpeg
+
+LIMIT_S = 60.0
+
+
+@cache
+def model() -> Model:
+    return model_store.load(model_store.SHIPPED_MODEL_DIR)
+
+
+def can_mount() -> bool:
+    return os.geteuid() == 0 and shutil.which("mount") is not None and shutil.which("umount") is not None
+
+
+needs_mounts = pytest.mark.skipif(not can_mount(), reason="only root can mount a card")
+
+
+class HostClock(SystemClock):
+    """The host's clock, which tests may put forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead_s = 0.0
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() + self.ahead_s
+
+
+@dataclass
+class GatewayCards:
+    """A gateway's cards, read by the shipped model into a ledger of their own."""
+
+    folder: Path
+    ledger: Ledger
+    settings: Settings
+    clock: HostClock = field(default_factory=HostClock)
+    stop: threading.Event = field(default_factory=threading.Event)
+    pipeline: Callable[[Pipeline], Any] = lambda made: made
+    mountinfo: Path = MOUNTINFO
+    uuid_of: Callable[[int], str] = filesystem_uuid
+    failure: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        turns = Turns(lambda: self.settings.workers)
+        originals = Originals(self.folder / "data" / "originals")
+        self.dir = self.folder / "cards"
+        self.dir.mkdir(exist_ok=True)
+        self.cards = Cards(
+            folder=self.dir, ledger=self.ledger, clock=self.clock, stop=self.stop, settings=lambda: self.settings,
+            pipeline=lambda current: self.pipeline(Pipeline(
+                ledger=self.ledger, model=model(), settings=current, originals=originals, stop=self.stop, turns=turns
+            )),
+            wake_courier=lambda: None, breath=Breath(self.stop), mountinfo=self.mountinfo, uuid_of=self.uuid_of,
+        )  # fmt: skip
+
+    def run(self) -> None:
+        try:
+            self.cards.run()
+        except BaseException as exc:
+            self.failure = exc
+
+    def insert(self, name: str, files: dict[str, bytes] | None = None) -> Path:
+        """A folder that appears whole, as a card that is mounted does."""
+        beside = self.folder / f"beside-{name}"
+        write(beside, {f"{name}.jpg": jpeg(sum(name.encode()))} if files is None else files)
+        return beside.rename(self.dir / name)
+
+    def seen(self, name: str) -> CardSeen | None:
+        return next((seen for seen in self.cards.seen() if seen.name == name), None)
+
+    def wait(self, name: str, *states: PlaceState) -> CardSeen:
+        def reached() -> bool:
+            assert self.failure is None, self.failure
+            seen = self.seen(name)
+            return seen is not None and seen.state in states
+
+        wait_until(reached, lambda: f"{name} is {self.seen(name)}")
+        seen = self.seen(name)
+        assert seen
+        return seen
+
+    def receipt(self, name: str) -> CardReceipt:
+        """Of a card that is read to its end."""
+        return self.ledger.receipt(self.wait(name, PlaceState.READ).reading_id)
+
+    def readings(self) -> list[str]:
+        return [reading_id for reading_id, _ in self.ledger.last_readings(100)]
+
+    def alerts(self) -> list[tuple[str, str]]:
+        payloads = [wire.decode(body).payload for _, body in self.ledger.outbox.unconfirmed()]
+        return [(alert.code, alert.text) for alert in payloads if isinstance(alert, wire.Alert)]
+
+
+def wait_until(reached: Callable[[], bool], what: Callable[[], str]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not reached():
+        assert time.monotonic() < end, what()
+        time.sleep(0.02)
+
+
+def write(folder: Path, files: dict[str, bytes]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+@contextmanager
+def running(folder: Path, **given: Any) -> Iterator[GatewayCards]:
+    values = {"settle_s": 0, "data_dir": str(folder / "data"), **given.pop("settings", {})}
+    with Ledger.open(folder / "data" / "ledger.sqlite", SystemClock())[0] as ledger:
+        gateway = GatewayCards(folder=folder, ledger=ledger, settings=combine(("test", values)), **given)
+        thread = threading.Thread(target=gateway.run, daemon=True)
+        thread.start()
+        try:
+            yield gateway
+        finally:
+            gateway.stop.set()
+            gateway.cards.wake()
+            thread.join(LIMIT_S)
+        assert not thread.is_alive()
+        assert gateway.failure is None
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[GatewayCards]:
+    # So rarely would it look by itself that everything that happens was told by the kernel.
+    with running(tmp_path, settings={"poll_s": 600}) as made:
+        yield made
+
+
+@contextmanager
+def mounted(point: Path, *options: str) -> Iterator[Path]:
+    point.mkdir(parents=True, exist_ok=True)
+    command = ["mount", *(options or ("-t", "tmpfs", "card")), point]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+    try:
+        yield point
+    finally:
+        subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
+
+
+# --- coming and going ---
+
+
+def test_a_card_is_read_as_soon_as_it_is_there_and_a_folder_that_grows_again(gateway: GatewayCards) -> None:
+    card = gateway.insert("wifi")
+    assert gateway.receipt("wifi").seen == 1
+    (card / "b.jpg").write_bytes(jpeg(2))
+    wait_until(
+        lambda: (
+            gateway.ledger.receipt(gateway.ledger.last_readings(1)[0][0]).seen == 2
+            and gateway.seen("wifi").state is PlaceState.READ
+        ),  # type: ignore[union-attr]
+        lambda: str(gateway.cards.seen()),
+    )
+    shutil.rmtree(card)
+    wait_until(lambda: gateway.cards.seen() == [], lambda: str(gateway.cards.seen()))
+    assert gateway.cards.activity == "waiting for a card"
+
+
+@needs_mounts
+def test_a_mount_is_noticed_and_its_folder_that_stays_behind_is_no_card(gateway: GatewayCards) -> None:
+    beside = gateway.folder / "beside"
+    with mounted(beside):
+        write(beside, {"DCIM/a.jpg": jpeg(1)})
+        with mounted(gateway.dir / "sda1", "--bind", str(beside)):
+            assert gateway.receipt("sda1").seen == 1
+    gateway.wait("sda1", PlaceState.EMPTY)
+    assert len(gateway.readings()) == 1
+    gateway.insert("next")
+    assert gateway.receipt("next").seen == 1
+    assert len(gateway.readings()) == 2
+
+
+@needs_mounts
+def test_an_empty_card_is_a_card(gateway: GatewayCards) -> None:
+    with mounted(gateway.dir / "empty"):
+        receipt = gateway.receipt("empty")
+    assert (receipt.seen, receipt.safe_to_wipe) == (0, True)
+
+
+def test_an_empty_folder_is_none_and_becomes_one_when_a_camera_writes(gateway: GatewayCards) -> None:
+    folder = gateway.insert("ftp", {})
+    gateway.wait("ftp", PlaceState.EMPTY)
+    assert gateway.readings() == []
+    (folder / "a.jpg").write_bytes(jpeg(1))
+    assert gateway.receipt("ftp").seen == 1
+
+
+@needs_mounts
+def test_a_card_that_is_unmounted_while_it_is_listed_is_not_an_empty_card(tmp_path: Path) -> None:
+    point = tmp_path / "card"
+    with mounted(point):
+        (point / "a.jpg").write_bytes(jpeg(1))
+        mount = Mount(point)
+    with pytest.raises(Exception, match="taken out"):
+        list(mount.files())
+
+
+# --- several at once ---
+
+
+def test_a_huge_card_does_not_hold_up_a_small_one(gateway: GatewayCards) -> None:
+    gateway.insert("huge", {f"{n:04}.jpg": jpeg(n) for n in range(600)})
+    gateway.wait("huge", PlaceState.READING)
+    gateway.insert("small")
+    assert gateway.receipt("small").seen == 1
+    huge = gateway.seen("huge")
+    assert huge
+    assert huge.state is PlaceState.READING
+    assert gateway.cards.reading
+    # And its verdicts do not wait for the huge one's end.
+    while gateway.ledger.outbox.pack(flush=False):
+        pass
+    assert gateway.ledger.receipt(gateway.seen("small").reading_id).unconfirmed == 1  # type: ignore[union-attr]
+    sent = [wire.decode(body).payload for _, body in gateway.ledger.outbox.unconfirmed()]
+    assert any(r.path == "small.jpg" for p in sent if isinstance(p, wire.Records) for r in p.records)
+
+
+def test_more_cards_than_are_read_at_once_all_get_their_turn(gateway: GatewayCards) -> None:
+    for n in range(9):
+        gateway.insert(f"card{n}", {f"{n}.jpg": jpeg(n)})
+    assert [gateway.receipt(f"card{n}").seen for n in range(9)] == [1] * 9
+
+
+def test_turns_are_taken_in_order_and_no_more_at_once_than_allowed() -> None:
+    turns, inside, most, order = Turns(lambda: 2), 0, 0, []
+    lock = threading.Lock()
+
+    def take(n: int) -> None:
+        nonlocal inside, most
+        for _ in range(50):
+            with turns:
+                with lock:
+                    inside += 1
+                    most = max(most, inside)
+                    order.append(n)
+                with lock:
+                    inside -= 1
+
+    threads = [threading.Thread(target=take, args=(n,)) for n in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT_S)
+    assert most <= 2
+    assert len(order) == 250
+
+
+# --- a card that hangs ---
+
+
+class _HangingMount(Mount):
+    """A card of which one file never answers, as of a reader that has died: the kernel waits and waits."""
+
+    def __init__(self, mount: Mount, answer: threading.Event) -> None:
+        super().__init__(mount.root, io=mount._io)
+        self._answer = answer
+
+    def read(self, media: Any) -> Any:
+        with self._io:
+            assert self._answer.wait(LIMIT_S)
+        return super().read(media)
+
+
+@dataclass
+class _Hanging:
+    """A pipeline that meets a `_HangingMount` in place of the card named so."""
+
+    pipeline: Pipeline
+    answer: threading.Event
+
+    def read(self, mount: Mount, report: Any, *, on_listed: Any) -> CardReceipt:
+        if mount.root.name == "hangs":
+            mount = _HangingMount(mount, self.answer)
+        return self.pipeline.read(mount, report, on_listed=on_listed)
+
+
+def test_a_card_that_does_not_answer_is_told_of_once_and_holds_up_no_other(tmp_path: Path) -> None:
+    answer = threading.Event()
+    with running(tmp_path, pipeline=lambda made: _Hanging(made, answer), settings={"poll_s": 0.1}) as gateway:
+        gateway.insert("hangs", {f"{n}.jpg": jpeg(n) for n in range(9)})
+        gateway.wait("hangs", PlaceState.READING)
+        gateway.insert("one")
+        assert gateway.receipt("one").seen == 1
+        assert gateway.seen("hangs").state is PlaceState.READING  # type: ignore[union-attr]
+        gateway.clock.ahead_s += HUNG_S + 1
+        assert "does not answer" in gateway.wait("hangs", PlaceState.HUNG).why
+        assert not gateway.cards.reading
+        gateway.insert("two")
+        assert gateway.receipt("two").seen == 1
+        wait_until(lambda: gateway.alerts() != [], lambda: "no alert")
+        assert [code for code, _ in gateway.alerts()] == ["card_hangs"]
+        answer.set()  # the kernel has given up, or the reader has come to itself
+        receipt = gateway.receipt("hangs")
+        assert (receipt.state, receipt.seen) == (ReadingState.COMPLETE, 9)
+
+
+def test_a_pipe_on_a_card_is_never_waited_for(gateway: GatewayCards) -> None:
+    beside = gateway.folder / "beside"
+    write(beside, {"a.jpg": jpeg(1)})
+    os.mkfifo(beside / "b.jpg")
+    beside.rename(gateway.dir / "pipe")
+    receipt = gateway.receipt("pipe")
+    assert (receipt.seen, receipt.counts["ignored"]) == (2, 1)
+    assert [n.reason for n in receipt.named] == ["not a regular file"]
+
+
+def test_a_pipe_that_took_a_files_place_after_the_listing_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg(1))
+    mount = Mount(tmp_path)
+    (listed,) = mount.files()
+    (tmp_path / "a.jpg").unlink()
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(Exception, match=r"still growing|temporarily unavailable"):
+        mount.read(listed.media)
+
+
+# --- odd cards ---
+
+
+def test_ten_thousand_empty_folders_are_a_card_with_nothing_on_it(gateway: GatewayCards) -> None:
+    beside = gateway.folder / "beside"
+    for n in range(10_000):
+        (beside / f"{n // 100}" / f"{n}").mkdir(parents=True)
+    beside.rename(gateway.dir / "folders")
+    receipt = gateway.receipt("folders")
+    assert (receipt.seen, receipt.state) == (0, ReadingState.COMPLETE)
+
+
+@needs_mounts
+def test_a_card_with_two_file_systems_is_read_and_the_other_named(gateway: GatewayCards) -> None:
+    with mounted(gateway.folder / "beside") as beside, mounted(beside / "inner") as inner:
+        write(beside, {"a.jpg": jpeg(1), "inner/b.jpg": jpeg(2)})
+        assert inner.is_mount()
+        with mounted(gateway.dir / "two", "--rbind", str(beside)):
+            receipt = gateway.receipt("two")
+    assert receipt.seen == 2
+    assert [(n.path, n.reason) for n in receipt.named] == [("inner", "another file system, not entered")]
+
+
+def test_of_two_cards_with_one_marker_the_second_waits_and_people_are_told_once(gateway: GatewayCards) -> None:
+    gateway.insert("first", {"ponya.yml": b"card: Ilam 7", "a.jpg": jpeg(1)})
+    assert gateway.receipt("first").counts["ignored"] == 1
+    gateway.insert("second", {"ponya.yml": b"card: Ilam 7", "a.jpg": jpeg(2)})
+    assert "the same card as first" in gateway.wait("second", PlaceState.CONFLICT).why
+    gateway.insert("third")
+    assert gateway.receipt("third").seen == 1
+    assert [code for code, _ in gateway.alerts()] == ["card_conflict"]
+    assert gateway.receipt("first").seen == 2
+    shutil.rmtree(gateway.dir / "first")
+    assert gateway.receipt("second").seen == 2
+
+
+@needs_mounts
+def test_of_two_cards_with_one_uuid_the_second_waits_and_a_card_mounted_twice_is_one(tmp_path: Path) -> None:
+    with running(tmp_path, uuid_of=lambda _: "6B1A-0F2E") as gateway, contextlib.ExitStack() as stack:
+        for name in ("first", "second"):
+            beside = stack.enter_context(mounted(tmp_path / f"beside-{name}"))
+            (beside / "a.jpg").write_bytes(jpeg(len(name)))
+        first = stack.enter_context(mounted(gateway.dir / "first", "--bind", str(tmp_path / "beside-first")))
+        assert gateway.receipt("first").seen == 1
+        assert gateway.seen("first").card_id == "volume-6b1a-0f2e"  # type: ignore[union-attr]
+        stack.enter_context(mounted(gateway.dir / "again", "--bind", str(first)))
+        gateway.wait("again", PlaceState.TWICE)
+        assert gateway.alerts() == []
+        stack.enter_context(mounted(gateway.dir / "second", "--bind", str(tmp_path / "beside-second")))
+        gateway.wait("second", PlaceState.CONFLICT)
+        wait_until(lambda: gateway.alerts() != [], lambda: "no alert")
+        for name in ("first", "again"):
+            subprocess.run(["umount", gateway.dir / name], check=True)
+        assert gateway.receipt("second").seen == 1
+        assert [code for code, _ in gateway.alerts()] == ["card_conflict"]
+
+
+def test_a_uuid_is_known_from_udevs_links_or_its_database(tmp_path: Path) -> None:
+    device = os.makedev(8, 17)
+    udev, dev = tmp_path / "udev", tmp_path / "dev"
+    assert filesystem_uuid(device, dev=dev, run_udev=udev) == ""
+    write(udev, {"data/b8:17": b"S:disk/by-label/TRAP\nE:ID_FS_UUID=6B1A-0F2E\nE:ID_FS_TYPE=vfat\n"})
+    assert filesystem_uuid(device, dev=dev, run_udev=udev) == "6B1A-0F2E"
+    write(dev, {"disk/by-uuid/other": b""})
+    assert filesystem_uuid(device, dev=dev, run_udev=udev) == "6B1A-0F2E"
+
+
+@pytest.mark.parametrize("jump_s", [-10 * 365 * 86400, 10 * 365 * 86400])
+def test_a_clock_that_jumps_makes_no_file_wait_for_ever(tmp_path: Path, jump_s: int) -> None:
+    """Files from the future or from long ago are no files that grow; one that was written just now is waited for."""
+    with running(tmp_path, settings={"settle_s": 1, "settle_timeout_s": 30}) as gateway:
+        beside = gateway.folder / "beside"
+        write(beside, {"now.jpg": jpeg(1), "jumped.jpg": jpeg(2)})
+        at = time.time() + jump_s
+        os.utime(beside / "jumped.jpg", (at, at))
+        beside.rename(gateway.dir / "card")
+        assert gateway.receipt("card").state is ReadingState.COMPLETE
+        assert gateway.receipt("card").seen == 2
+
+
+# --- the mount table ---
+
+
+def test_the_mount_table_is_understood_line_by_line() -> None:
+    table = (
+        rb"36 35 98:0 /mnt1 /media/cards/a\040b rw,noatime master:1 - ext3 /dev/root rw,errors=continue"
+        b"\n"
+        rb"37 35 8:17 / /media/cards/sda1 ro,relatime - vfat /dev/sda1 rw"
+        b"\n"
+        rb"38 35 8:18 / /media/bundles rw - vfat /dev/sdb1 rw"
+        b"\n"
+        b"noise\n\n37 35 8:17 / /x ro - \nx x x x x x - x x x\n"
+    )
+    a, b, c = parse(table)
+    assert (a.point, a.root, a.read_only, a.device) == (Path("/media/cards/a b"), "/mnt1", False, "98:0")
+    assert (b.read_only, c.read_only) == (True, False)
+
+
+def test_without_a_mount_table_folders_are_read_all_the_same(tmp_path: Path) -> None:
+    with running(tmp_path, mountinfo=tmp_path / "absent") as gateway:
+        gateway.insert("card")
+        assert gateway.receipt("card").seen == 1
+    assert MountTable(tmp_path / "absent").read() == ()
+
+
+def test_a_cards_folder_that_is_not_there_yet_is_said_and_waited_for(tmp_path: Path) -> None:
+    with running(tmp_path, settings={"poll_s": 0.1}) as gateway:
+        gateway.dir.rmdir()
+        wait_until(lambda: "No such file" in gateway.cards.activity, lambda: gateway.cards.activity)
+        gateway.dir.mkdir()
+        gateway.insert("card")
+        assert gateway.receipt("card").seen == 1
+
+
+def test_a_card_that_is_in_is_looked_at_again_on_demand(gateway: GatewayCards) -> None:
+    with mounted(gateway.dir / "card") if can_mount() else contextlib.nullcontext(gateway.dir / "card") as card:
+        write(card, {"a.jpg": jpeg(1)})
+        wait_until(
+            lambda: (
+                gateway.cards.look_again((gateway.seen("card") or CardSeen(name="", state=PlaceState.EMPTY)).card_id)
+                and gateway.receipt("card").seen == 1
+            ),
+            lambda: str(gateway.cards.seen()),
+        )
+    assert not gateway.cards.look_again("nobody's")
+
+
+def test_half_a_million_entries_hold_up_no_other_card(gateway: GatewayCards) -> None:
+    in_memory = Path("/dev/shm")  # making so many takes a disk a minute
+    with tempfile.TemporaryDirectory(dir=in_memory if in_memory.is_dir() else None) as huge:
+        for n in range(500):
+            (Path(huge) / f"{n:03}").mkdir()
+            here = os.open(f"{huge}/{n:03}", os.O_RDONLY)
+            for m in range(1000):
+                os.close(os.open(f"{m:03}.txt", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+            os.close(here)
+        (gateway.dir / "huge").symlink_to(huge)
+        gateway.wait("huge", PlaceState.LISTING)
+        gateway.insert("small")
+        assert gateway.receipt("small").seen == 1
+        assert gateway.wait("huge", PlaceState.LISTING, PlaceState.READING)
