@@ -127,7 +127,7 @@ class FaultyDisk:
         self.environment = {"LD_PRELOAD": str(library), "FAULTY_DISK": str(self._control)}
 
     def set(self, what: str, prefix: Path) -> None:
-        """``EIO``, ``EROFS`` and ``ENOSPC`` are what writing gives; ``HANG`` is what reading does, ``STUCK`` writing."""
+        """``EIO``, ``EROFS`` and ``ENOSPC`` are what writing gives; ``HANG`` blocks reading, ``STUCK`` writing."""
         beside = self._control.with_suffix(".new")
         beside.write_text(f"{what} {prefix}")
         beside.rename(self._control)

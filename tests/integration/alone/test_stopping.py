@@ -70,8 +70,7 @@ def test_a_part_that_does_not_move_any_more_ends_the_process_and_headquarters_is
 ) -> None:
     with alone(tmp_path, stall_s=10) as gateway:
         gateway.more_environment = faulty_disk.environment
-        card = gateway.insert("card", pictures=5)
-        (card / "clip.mp4").write_bytes(b"to be kept")
+        gateway.insert("card", pictures=5)
         faulty_disk.set("STUCK", gateway.data / "originals")
         gateway.start()
         assert gateway.wait_end() == 70
