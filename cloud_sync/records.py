@@ -112,6 +112,7 @@ def _record(origin: Origin, record: Record) -> Row:
         "view": _bounded(scores.view, "view", 16) if scores else None,
         "box": [box.left, box.top, box.right, box.bottom] if scores and (box := scores.box) else None,
         "withheld": record.withheld,
+        "audit_probability": record.audit_probability,
         "captured_at": _in_utc(captured) if captured else None,
         "exif_time": _bounded(captured.exif_time, "exif_time", 19) if captured else None,
         "utc_offset_min": captured.utc_offset_min if captured else None,

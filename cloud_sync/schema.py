@@ -127,6 +127,8 @@ records = Table(
     # Left, top, right, bottom in fractions of the frame; null: all of it.
     Column("box", JSON(none_as_null=True)),
     Column("withheld", Boolean, nullable=False, server_default=false()),
+    # With which probability a discard was drawn for people to look at; null: it was not.
+    Column("audit_probability", Float),
     _instant("captured_at"),
     Column("exif_time", String(19)),
     Column("utc_offset_min", Integer),

@@ -14,6 +14,7 @@ from typing import Any, Final
 from edge_module import log, model_store, wire
 from edge_module.breath import Breath
 from edge_module.card import Mount
+from edge_module.ceiling import Ceiling
 from edge_module.clock import Clock, SystemClock
 from edge_module.courier import Courier
 from edge_module.database import Step, no_step
@@ -22,6 +23,7 @@ from edge_module.ending import Ending
 from edge_module.errors import LedgerError
 from edge_module.health import Health
 from edge_module.installed import Installed
+from edge_module.ladder import Policy
 from edge_module.ledger import Ledger
 from edge_module.model_exchange import Models
 from edge_module.originals import Originals
@@ -40,6 +42,7 @@ from edge_module.workers import Watch, Worker, owe_last_words
 _log = logging.getLogger(__name__)
 _STOP_S: Final = 6.0
 _LOOK_S: Final = 5.0
+_PAUSED: Final = "reading pauses: kept originals take all of the disk that they may"
 
 
 def model_folder(settings: Settings) -> Path:
@@ -78,7 +81,7 @@ def open_ledger(
         kept = originals(settings)
         kept.sweep()
         if not ledger.notes_read:  # asked of the ledger, not of `aside`: a power cut may have interrupted this before
-            restored = kept.restore_into(ledger)
+            restored = kept.restore_into(ledger, Policy.of(settings))
             if aside is not None or restored:
                 was = f"was damaged and set aside as {aside.name}" if aside else "was lost"
                 text = (
@@ -131,6 +134,12 @@ def run(
         owe_last_words(ledger, folder)
         watch = Watch(ending=ending, folder=folder, stall_s=lambda: twin.settings.stall_s)
         thermal = Thermal(hot_c=lambda: twin.settings.hot_c)
+        ceiling = Ceiling(
+            ledger=ledger, originals=kept, settings=lambda: twin.settings, clock=clock, stop=stop, wait=True,
+            beat=partial(watch.beat, "cards"),
+        )  # fmt: skip
+        ceiling.finish()
+        kept.bound_by(ceiling.make_room)
         blobs = Blobs()
         hub = Hub(reconnect_s=settings.reconnect_s)
         reported = Reported(hub.report)
@@ -174,7 +183,7 @@ def run(
         )  # fmt: skip
         health = Health(
             ledger=ledger, folder=folder, clock=clock, model_id=lambda: models.model.model_id,
-            activity=lambda: cards.activity, storage=storage, thermal=thermal,
+            activity=lambda: _PAUSED if ceiling.paused else cards.activity, storage=storage, thermal=thermal,
         )  # fmt: skip
 
         def use_credential(sas: UploadSas) -> None:
@@ -273,6 +282,10 @@ def scan(
     mount = Mount(root)
     model = load_model(settings)
     with open_ledger(settings, on_step=on_step) as (ledger, kept):
+        ceiling = Ceiling(
+            ledger=ledger, originals=kept, settings=lambda: settings, clock=SystemClock(), stop=stop, wait=False
+        )
+        kept.bound_by(ceiling.make_room)
         pipeline = Pipeline(ledger=ledger, model=model, settings=settings, originals=kept if keep else None, stop=stop)
         receipt = pipeline.read(
             mount, report.records, on_listed=lambda reading: report.listed(ledger.counts(reading)[0])

@@ -3,11 +3,14 @@
 Retries live in the courier: the SDK's own are switched off.
 """
 
+import contextlib
 import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+import requests
 from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
@@ -15,9 +18,17 @@ from azure.core.exceptions import (
     HttpResponseError,
     ResourceExistsError,
 )
-from azure.storage.blob import ContainerClient, ContentSettings, StorageErrorCode
+from azure.storage.blob import BlobBlock, ContainerClient, ContentSettings, StorageErrorCode
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from edge_module.errors import CredentialRefused, PermanentDelivery, TransientDelivery, WireError
+from edge_module.errors import (
+    BlocksForgotten,
+    CredentialRefused,
+    NotSent,
+    PermanentDelivery,
+    TransientDelivery,
+    WireError,
+)
 from edge_module.fields import Fields
 
 _TIMEOUT_S: Final = 60
@@ -88,14 +99,43 @@ class Blobs:
             TransientDelivery: storage is not reached, busy or failing.
             PermanentDelivery: storage will never accept this blob.
         """
+        with self._talking_of(name) as container:
+            container.upload_blob(
+                name, content, overwrite=False, content_settings=ContentSettings(content_type=content_type)
+            )
+
+    def put_block(self, name: str, block_id: str, content: bytes) -> None:
+        """Store a block of a blob that `commit` will put together. Again changes nothing.
+
+        Raises:
+            as `put`.
+        """
+        with self._talking_of(name) as container:
+            container.get_blob_client(name).stage_block(block_id, content)
+
+    def commit(self, name: str, block_ids: Sequence[str], *, content_type: str) -> None:
+        """Put a blob together from its blocks. That it is there already is success.
+
+        Raises:
+            BlocksForgotten: storage does not have all of them any more.
+            CredentialRefused, TransientDelivery, PermanentDelivery: as `put`.
+        """
+        with self._talking_of(name) as container:
+            container.get_blob_client(name).commit_block_list(
+                [BlobBlock(block_id) for block_id in block_ids],
+                content_settings=ContentSettings(content_type=content_type),
+                match_condition=MatchConditions.IfMissing,
+            )
+
+    @contextlib.contextmanager
+    def _talking_of(self, name: str) -> Iterator[ContainerClient]:
+        """Say of storage's exceptions what to do about them."""
         with self._lock:
             container = self._container
         if container is None:
             raise CredentialRefused("no upload credential yet")
         try:
-            container.upload_blob(
-                name, content, overwrite=False, content_settings=ContentSettings(content_type=content_type)
-            )
+            yield container
         except ResourceExistsError as exc:
             if _code(exc) != StorageErrorCode.BLOB_ALREADY_EXISTS:  # a container being deleted answers 409 too
                 raise TransientDelivery(f"blob {name}: {_code(exc)}") from exc
@@ -105,12 +145,22 @@ class Blobs:
             if exc.status_code == _FORBIDDEN:
                 raise CredentialRefused(f"blob {name}: {_code(exc)}") from exc
             if exc.status_code == _BAD_REQUEST:
+                if _code(exc) == StorageErrorCode.INVALID_BLOCK_LIST:
+                    raise BlocksForgotten(f"blob {name}: {_code(exc)}") from exc
                 raise PermanentDelivery(f"blob {name}: {_code(exc)}") from exc
             raise TransientDelivery(f"blob {name}: {exc.status_code} {_code(exc)}") from exc
         except AzureError as exc:
+            if _never_connected(exc.inner_exception):
+                raise NotSent(f"blob {name}: {type(exc).__name__}") from exc
             if refusal := _refusal(container, name):
                 raise CredentialRefused(f"blob {name}: {refusal}") from exc
             raise TransientDelivery(f"blob {name}: {type(exc).__name__}") from exc
+
+
+def _never_connected(exc: BaseException | None) -> bool:
+    """Whether there was no connection on which anything could have been sent. The SDK unpacks what requests packs."""
+    inner = getattr(exc.args[0], "reason", None) if isinstance(exc, requests.RequestException) and exc.args else exc
+    return isinstance(inner, NewConnectionError | ConnectTimeoutError)
 
 
 def _refusal(container: ContainerClient, name: str) -> str:

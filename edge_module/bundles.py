@@ -6,6 +6,7 @@ What is in a bundle stays owed until headquarters confirms it, by file or by lin
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from edge_module.bundle_format import BUNDLE_SUFFIX, BundleError, BundleWriter, GatewayKeys, read_confirmation
 from edge_module.errors import MediaError
@@ -13,6 +14,8 @@ from edge_module.files import rename_durably
 from edge_module.ledger import Ledger
 from edge_module.originals import Originals
 from edge_module.pictures import make_picture
+
+_PIECE_BYTES: Final = 1 << 20
 
 
 def read_keys(path: Path) -> GatewayKeys:
@@ -47,11 +50,12 @@ def write(ledger: Ledger, originals: Originals, keys: GatewayKeys, folder: Path)
             bundle = BundleWriter(file, keys, ledger_id=ledger.ledger_id, created_at=now)
             for upload in ledger.uploads.owed():
                 try:
-                    picture, words = make_picture(upload, originals)
+                    picture = make_picture(upload, originals)
                 except MediaError as exc:
                     ledger.uploads.fail(upload, reason=str(exc))
                     continue
-                bundle.add_blob(words.blob_name, len(picture), [picture])
+                words = picture.words
+                bundle.add_blob(words.blob_name, words.size_bytes, picture.pieces(_PIECE_BYTES))
                 pictures += 1
                 if not upload.bundled:
                     ledger.uploads.bundled(upload, words)

@@ -35,9 +35,13 @@ def pack(records: Sequence[Record]) -> dict[str, Any]:
         raise ValueError("a batch is of one reading and model")
     labels = next((list(r.scores.probabilities) for r in records if r.scores), [])
     times = [r.exif.captured for r in records]
-    withheld = {"withheld": [int(r.withheld) for r in records]} if any(r.withheld for r in records) else {}
+    few: dict[str, Any] = {}  # said only where it is so of some
+    if any(r.withheld for r in records):
+        few["withheld"] = [int(r.withheld) for r in records]
+    if any(r.audit_probability is not None for r in records):
+        few["audit"] = [(i, r.audit_probability) for i, r in enumerate(records) if r.audit_probability is not None]
     return {
-        **withheld,
+        **few,
         "card_id": first.card_id,
         "reading_id": first.reading_id,
         "model_id": first.model_id,
@@ -109,6 +113,7 @@ def unpack(fields: Fields) -> tuple[Record, ...]:
             strict=True,
         )
     ]
+    audit = _audit(fields, count)
     card_id, reading_id, model_id = (fields.text(name) for name in ("card_id", "reading_id", "model_id"))
     return tuple(
         Record(
@@ -124,20 +129,33 @@ def unpack(fields: Fields) -> tuple[Record, ...]:
             exif=exif,
             size_bytes=size,
             withheld=bool(held),
+            audit_probability=audit.get(i),
         )
-        for path, has, event_id, fate, reason, size, score, exif, held in zip(
-            paths,
-            has_media,
-            fields.column("event_id", str, count, nulls=False),
-            fields.column("fate", str, count, nulls=False),
-            fields.column("reason", str, count, nulls=False),
-            fields.column("size_bytes", int, count, nulls=False),
-            scores,
-            exifs,
-            fields.column("withheld", int, count, nulls=False) if fields.has("withheld") else repeat(0, count),
-            strict=True,
+        for i, (path, has, event_id, fate, reason, size, score, exif, held) in enumerate(
+            zip(
+                paths,
+                has_media,
+                fields.column("event_id", str, count, nulls=False),
+                fields.column("fate", str, count, nulls=False),
+                fields.column("reason", str, count, nulls=False),
+                fields.column("size_bytes", int, count, nulls=False),
+                scores,
+                exifs,
+                fields.column("withheld", int, count, nulls=False) if fields.has("withheld") else repeat(0, count),
+                strict=True,
+            )
         )
     )
+
+
+def _audit(fields: Fields, count: int) -> dict[int, float]:
+    """Which of the records were drawn for the audit, with which probability."""
+    drawn: dict[int, float] = {}
+    for pair in fields.array("audit", []):
+        if not (isinstance(pair, list) and len(pair) == 2 and type(pair[0]) is int and 0 <= pair[0] < count):  # noqa: PLR2004
+            raise WireError("records.audit: must be pairs of a record's place and a probability")
+        drawn[pair[0]] = Fields({"probability": pair[1]}, "records.audit").number("probability")
+    return drawn
 
 
 def _scores(labels: list[Any], thousandths: list[Any], night: Any, view: Any) -> Scores | None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from edge_module import wire
+from edge_module.budget import Allowance
 from edge_module.clock import Clock
-from edge_module.errors import PermanentDelivery, TransientDelivery
+from edge_module.errors import NotSent, PermanentDelivery, TransientDelivery
 from edge_module.ledger import Ledger
 from edge_module.outbox import Owed
 from edge_module.settings import Settings
@@ -113,7 +114,10 @@ class Courier:
 
     def _carry(self) -> Step:
         leased = self._ledger.outbox.lease(
-            limit=_MESSAGES_A_STEP, lease_s=LEASE_S, bytes_max=self._settings().unconfirmed_max_bytes
+            limit=_MESSAGES_A_STEP,
+            lease_s=LEASE_S,
+            bytes_max=self._settings().unconfirmed_max_bytes,
+            allowance=Allowance.of(self._settings()),
         )
         moved = 0
         for i, owed in enumerate(leased):
@@ -125,6 +129,9 @@ class Courier:
                 self._ledger.outbox.bury(owed.sequence, reason=str(exc))
             except TransientDelivery as exc:
                 _log.info("message %d later: %s", owed.sequence, exc)
+                for waiting in leased[i if isinstance(exc, NotSent) else i + 1 :]:
+                    if waiting.day is not None:
+                        self._ledger.budget.give_back(waiting.day, waiting.cost_bytes)
                 for waiting in leased[i:]:
                     delay_s = back_off_s(waiting.attempts, longest_s=self._settings().retry_longest_s)
                     self._ledger.outbox.release(waiting.sequence, delay_s=delay_s, reason=str(exc))

@@ -61,7 +61,17 @@ CREATE TABLE media (
   media_id BLOB PRIMARY KEY,
   fate TEXT NOT NULL,
   origin BLOB NOT NULL,              -- first 8 bytes of a hash of card and path
-  original TEXT NOT NULL             -- not_kept | owed | kept
+  original TEXT NOT NULL,            -- not_kept | owed | kept | gone
+  stays_here INTEGER NOT NULL        -- no picture of it may leave the gateway
+) WITHOUT ROWID;
+
+-- The originals on this gateway's disk.
+CREATE TABLE original (
+  media_id BLOB PRIMARY KEY,
+  name TEXT NOT NULL,                -- the file's name on its card: its suffix finds the original
+  size_bytes INTEGER NOT NULL,
+  released INTEGER NOT NULL DEFAULT 0,
+  going INTEGER NOT NULL DEFAULT 0   -- about to be removed, or half removed
 ) WITHOUT ROWID;
 
 -- What headquarters is owed of each file, until it has confirmed it. sequence NULL: not yet in a message.
@@ -96,19 +106,45 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_state ON outbox (state, priority, sequence);
 
--- Pictures that headquarters is owed, as variants of kept originals.
+-- Pictures that headquarters is owed.
 CREATE TABLE upload (
   media_id BLOB NOT NULL,
   variant TEXT NOT NULL,
   name TEXT NOT NULL,                           -- the file's name on its card: its suffix finds the original
   state TEXT NOT NULL,                          -- ready | bundled | done | failed
-  sequence INTEGER,                             -- of its `media_stored` message, once it is bundled
+  rung INTEGER NOT NULL,                        -- ladder.Rung
+  worth REAL NOT NULL,
+  box TEXT NOT NULL DEFAULT '',                 -- what of the frame a crop shows, as JSON; empty: all of it
+  picture BLOB,                                 -- where no original is kept to make it of; until it is stored
+  sequence INTEGER,                             -- of its `media_stored` message
+  confirmed INTEGER NOT NULL DEFAULT 0,         -- headquarters has seen it
   attempts INTEGER NOT NULL DEFAULT 0,
   boot_id TEXT NOT NULL DEFAULT '',
   until_s REAL NOT NULL DEFAULT 0,
   reason TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (media_id, variant)
+);
+CREATE INDEX upload_due ON upload (rung, attempts, worth) WHERE state IN ('ready', 'bundled');
+CREATE INDEX upload_sequence ON upload (sequence) WHERE confirmed = 0;
+
+-- Of originals too large for one request: the blocks that storage has.
+CREATE TABLE upload_block (
+  media_id BLOB NOT NULL,
+  block_id TEXT NOT NULL,
+  PRIMARY KEY (media_id, block_id)
 ) WITHOUT ROWID;
+
+-- One row: the day as budget.py last looked at it.
+CREATE TABLE budget (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  number INTEGER NOT NULL,
+  boot_id TEXT NOT NULL,
+  monotonic_s REAL NOT NULL,
+  time_s REAL NOT NULL,
+  ends_s REAL NOT NULL,
+  used_bytes INTEGER NOT NULL,
+  review_crops INTEGER NOT NULL
+);
 
 -- What could not be delivered as it was; a tombstone went in its place.
 CREATE TABLE buried (

@@ -31,6 +31,21 @@ class Fate(StrEnum):
     IGNORED = "ignored"
 
 
+class Variant(StrEnum):
+    """A picture made of an original, or the original itself."""
+
+    CROP = "crop"
+    """What moved, or all of the frame, in at most 20 KB."""
+    FRAME = "frame"
+    """Long edge at most 1,600 px, at most 400 KB."""
+    ORIGINAL = "original"
+    """The file, byte for byte."""
+    AUDIT = "audit"
+    """A discard that was drawn for people to look at: 160 px."""
+    WITHHELD = "withheld"
+    """What stays on the gateway, so small that nobody can be known by it: 48 px."""
+
+
 KEPT_FATES = frozenset({Fate.PANDA, Fate.REVIEW})
 """Whose originals are copied to the gateway before a card may be called safe to wipe."""
 
@@ -168,6 +183,7 @@ class Record:
         exif: as read from the file.
         withheld: whether there may be a person in the picture, so that it never leaves the gateway. Of a picture whose
             fate is `human` it need not be said.
+        audit_probability: with which probability a discard was drawn for people to look at; absent where it was not.
     """
 
     card_id: str
@@ -182,6 +198,11 @@ class Record:
     exif: Exif = field(default_factory=Exif)
     size_bytes: int
     withheld: bool = False
+    audit_probability: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.audit_probability is not None and not 0 < self.audit_probability <= 1:
+            raise ValueError(f"audit_probability must be above 0 and at most 1, not {self.audit_probability}")
 
     @property
     def stays_here(self) -> bool:

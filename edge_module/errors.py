@@ -65,6 +65,14 @@ class TransientDelivery(PonyaError):  # noqa: N818 - named by what to do, as des
     """Not delivered, may be later: back off and try again."""
 
 
+class NotSent(TransientDelivery):
+    """Nothing of it has left this machine: as `TransientDelivery`, and no budget was used."""
+
+
+class BlocksForgotten(TransientDelivery):
+    """Storage has thrown away what it had of a large blob: send its blocks again."""
+
+
 class CredentialRefused(TransientDelivery):
     """Storage does not accept the credential, or there is none: ask headquarters for another and try again."""
 

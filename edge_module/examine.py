@@ -10,15 +10,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
+from edge_module.audit import drawn
 from edge_module.breath import Breath
 from edge_module.burst import Shot, bursts
 from edge_module.card import PICTURE_MAX_BYTES, Content, Mount, why_unscored
 from edge_module.domain import KEPT_FATES, Fate, Media, Record, Scores
 from edge_module.errors import MediaError
 from edge_module.frame import Frame, decode
-from edge_module.ledger import Finding, Reading
+from edge_module.ladder import Policy, wanted
+from edge_module.ledger import Finding, Known, Reading
 from edge_module.originals import Originals
 from edge_module.scorer import Model, Scorer
+from edge_module.variants import AUDIT_LONG_EDGE_PX, WITHHELD_LONG_EDGE_PX, thumbnail_jpeg
 from edge_module.verdict import DayNight, judge
 
 
@@ -41,10 +44,11 @@ class Examiner:
         reading: Reading,
         model: Model,
         thresholds: DayNight,
-        fate_of: Callable[[str], Fate | None],
+        known: Callable[[str], Known | None],
         originals: Originals | None,
         breath: Breath,
         turns: AbstractContextManager[None],
+        policy: Policy,
     ) -> None:
         self._breath = breath
         self._turns = turns  # at the processor, among the cards that are being read
@@ -52,8 +56,9 @@ class Examiner:
         self._reading = reading
         self._model = model
         self._thresholds = thresholds
-        self._fate_of = fate_of
+        self._known = known
         self._originals = originals
+        self._policy = policy
         self._thread = threading.local()
 
     def event(self, shots: Sequence[Shot]) -> list[Finding | NotRead]:
@@ -76,13 +81,14 @@ class Examiner:
     def _burst(self, shots: Sequence[Shot], event_id: str) -> list[Finding | NotRead]:
         records: list[Record | NotRead] = []
         frames: dict[int, Frame] = {}
+        thumbnails: dict[int, bytes] = {}
         known: list[int] = []  # decoded only if a frame beside them is new and wants them for comparison
         for i, shot in enumerate(shots):
             record, content = self._read(shot, event_id)
             if content is not None and isinstance(record, Record):
-                if fate := self._fate_of(content.media_id):
+                if before := self._known(content.media_id):
                     known.append(i)
-                    record = replace(record, fate=fate)
+                    record = replace(record, fate=before.fate, withheld=before.stays_here)
                 else:
                     record = self._decoded(record, content, frames, i)
             records.append(record)
@@ -95,12 +101,21 @@ class Examiner:
             record = records[i]
             assert isinstance(record, Record)
             fate = judge(scores, self._thresholds)
-            records[i] = replace(record, fate=fate, scores=scores, model_id=self._model.model_id)
+            record = replace(record, fate=fate, scores=scores, model_id=self._model.model_id)
+            records[i] = record = replace(record, audit_probability=drawn(record, self._policy.audit_per_mille))
+            if px := self._thumbnail_px(record):
+                thumbnails[i] = thumbnail_jpeg(frames[i].image, long_edge_px=px)
         frames.clear()
         return [
-            self._finding(shot, record) if isinstance(record, Record) else record
-            for shot, record in zip(shots, records, strict=True)
+            self._finding(shot, record, thumbnails.get(i)) if isinstance(record, Record) else record
+            for i, (shot, record) in enumerate(zip(shots, records, strict=True))
         ]
+
+    def _thumbnail_px(self, record: Record) -> int:
+        """How large a picture of a file travels of which no original is kept for it; 0 for none."""
+        if record.stays_here:
+            return WITHHELD_LONG_EDGE_PX if self._policy.withheld else 0
+        return AUDIT_LONG_EDGE_PX if record.audit_probability is not None else 0
 
     def _read(self, shot: Shot, event_id: str) -> tuple[Record | NotRead, Content | None]:
         """Read a file. With content, the record's fate is still open."""
@@ -155,16 +170,17 @@ class Examiner:
             size_bytes=shot.media.size_bytes,
         )
 
-    def _finding(self, shot: Shot, record: Record) -> Finding | NotRead:
+    def _finding(self, shot: Shot, record: Record, thumbnail: bytes | None) -> Finding | NotRead:
+        wants = wanted(record, self._policy, thumbnail)
         if self._originals is None or record.fate not in KEPT_FATES:
-            return Finding(media=shot.media, record=record)
+            return Finding(media=shot.media, record=record, wants=wants)
         try:
             with self._mount.open(shot.media) as source:
                 self._originals.keep(record, shot.media.path, source)
         except (MediaError, OSError) as exc:
             not_read = self._not_read(shot, exc)
             return not_read if isinstance(not_read, NotRead) else Finding(media=shot.media, record=not_read)
-        return Finding(media=shot.media, record=record, original_kept=True)
+        return Finding(media=shot.media, record=record, original_kept=True, wants=wants)
 
     def _scorer(self) -> Scorer:
         """This thread's own interpreter."""

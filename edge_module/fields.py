@@ -56,6 +56,13 @@ class Fields:
             raise WireError(f"{self.where}.{name}: must be an integer from {least} to {_INTEGER_MAX}")
         return value
 
+    def number(self, name: str) -> float:
+        """A finite number."""
+        value = self._get(name)
+        if not _is_number(value):
+            raise WireError(f"{self.where}.{name}: must be a finite number")
+        return float(value)
+
     def flag(self, name: str) -> bool:
         """True or false."""
         value = self._get(name)

@@ -21,7 +21,7 @@ from azure.iot.device import Message, MethodRequest, MethodResponse
 from azure.iot.device.aio import IoTHubModuleClient
 from azure.iot.device.exceptions import ClientError, OperationCancelled, OperationTimeout
 
-from edge_module.errors import PermanentDelivery, TransientDelivery
+from edge_module.errors import NotSent, PermanentDelivery, TransientDelivery
 from edge_module.wire import JSON_TYPE, VERSION, Encoded
 
 _log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Hub:
     def _call(self, make: Callable[[IoTHubModuleClient], Any], what: str) -> None:
         client = self._client
         if client is None or not self.connected:
-            raise TransientDelivery(f"{what}: not connected to the edge hub")
+            raise NotSent(f"{what}: not connected to the edge hub")
 
         async def bounded() -> None:
             async with asyncio.timeout(_SEND_S):

@@ -29,12 +29,14 @@ from uuid import uuid4
 
 from edge_module import receipts, wire
 from edge_module.belonging import Belongings
+from edge_module.budget import Budget
 from edge_module.clock import Clock
 from edge_module.database import Database, Step, no_step, open_or_set_aside
-from edge_module.domain import KEPT_FATES, Card, CardReceipt, Fate, Media, ReadingState, Record
+from edge_module.domain import KEPT_FATES, Card, CardReceipt, Fate, Media, ReadingState, Record, Variant
 from edge_module.errors import LedgerError
+from edge_module.ladder import Want
 from edge_module.outbox import Outbox
-from edge_module.uploads import Uploads, owe_upload
+from edge_module.uploads import Uploads, owe
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +72,26 @@ class Finding:
     media: Media
     record: Record
     original_kept: bool = False
+    wants: tuple[Want, ...] = ()
+    """The pictures that headquarters is owed of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """A kept original."""
+
+    media_id: str
+    name: str
+    size_bytes: int
+    going: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What some bytes were judged to be before."""
+
+    fate: Fate
+    stays_here: bool
 
 
 class Ledger:
@@ -79,7 +101,8 @@ class Ledger:
         self._database = database
         with database.transaction("identity") as connection:
             connection.execute("INSERT OR IGNORE INTO meta VALUES ('ledger_id', ?)", (uuid4().hex,))
-        self.outbox = Outbox(database, clock)
+        self.budget = Budget(database, clock)
+        self.outbox = Outbox(database, clock, self.budget)
         self.uploads = Uploads(database, self.outbox, clock)
         self.belongings = Belongings(database, self.outbox)
 
@@ -215,10 +238,10 @@ class Ledger:
             ).fetchone()
         return row[0]
 
-    def fate_of(self, media_id: str) -> Fate | None:
+    def known(self, media_id: str) -> Known | None:
         """What these bytes were judged to be, if they were: then they need not be decoded again."""
-        rows = self._database.read("SELECT fate FROM media WHERE media_id = ?", (bytes.fromhex(media_id),))
-        return Fate(rows[0][0]) if rows else None
+        rows = self._database.read("SELECT fate, stays_here FROM media WHERE media_id = ?", (bytes.fromhex(media_id),))
+        return Known(fate=Fate(rows[0][0]), stays_here=bool(rows[0][1])) if rows else None
 
     def settle(self, reading: Reading, findings: Sequence[Finding]) -> list[Record]:
         """Give files their fates, in the order given, all or none. Returns the records with the final fates."""
@@ -231,17 +254,30 @@ class Ledger:
         if media_id and record.size_bytes:
             origin = _origin(record.card_id, finding.media.path)
             if finding.original_kept:
-                connection.execute("UPDATE media SET original = 'kept' WHERE media_id = ?", (media_id,))
-                owe_upload(connection, record)
-            known = connection.execute("SELECT fate, origin FROM media WHERE media_id = ?", (media_id,)).fetchone()
+                _keep(connection, media_id, record)
+            known = connection.execute(
+                "SELECT fate, origin, stays_here FROM media WHERE media_id = ?", (media_id,)
+            ).fetchone()
+            stays_here = record.stays_here or bool(known and known[2])
+            wants = [
+                want
+                for want in finding.wants
+                if stays_here == (want.variant is Variant.WITHHELD)
+                and (finding.original_kept if want.picture is None else known is None)
+            ]
+            owe(connection, media_id, record.path, wants)
             if known is None:
                 original = "not_kept" if record.fate not in KEPT_FATES else "kept" if finding.original_kept else "owed"
-                connection.execute("INSERT INTO media VALUES (?, ?, ?, ?)", (media_id, record.fate, origin, original))
+                connection.execute(
+                    "INSERT INTO media VALUES (?, ?, ?, ?, ?)", (media_id, record.fate, origin, original, stays_here)
+                )
             elif known[1] == origin:
                 first = False
                 record = self._first_record(connection, record, finding.media.path, Fate(known[0]))
             else:
-                record = replace(record, fate=Fate.DUPLICATE, model_id="", scores=None, reason="")
+                record = replace(
+                    record, fate=Fate.DUPLICATE, model_id="", scores=None, reason="", audit_probability=None
+                )
         if first:
             _owe(connection, record, finding.media.path)
         connection.execute(
@@ -262,7 +298,9 @@ class Ledger:
             "SELECT body FROM record WHERE card_id = ? AND path = ? AND media_id = ? ORDER BY id LIMIT 1",
             (record.card_id, path, media_id),
         ).fetchone()
-        return wire.record_from_json(json.loads(row[0])) if row else replace(record, fate=fate, scores=None)
+        if row:
+            return wire.record_from_json(json.loads(row[0]))
+        return replace(record, fate=fate, scores=None, audit_probability=None)
 
     def settled(self, reading: Reading) -> Iterator[Record]:
         """The files of a reading that have a fate, in the order of their paths, a page at a time."""
@@ -406,16 +444,88 @@ class Ledger:
         with self._database.transaction("notes_read") as connection:
             connection.execute("INSERT OR IGNORE INTO meta VALUES ('notes_read', '1')")
 
-    def restore(self, record: Record, path: bytes) -> None:
+    def release(self, media_id: str) -> bool:
+        """A person says that an original need not be kept: at the ceiling of the disk it may go.
+
+        Returns:
+            Whether there is one.
+        """
+        with self._database.transaction("release") as connection:
+            return bool(
+                connection.execute(
+                    "UPDATE original SET released = 1 WHERE media_id = ?", (bytes.fromhex(media_id),)
+                ).rowcount
+            )
+
+    def kept_after_all(self, record: Record) -> None:
+        """The original of a picture that was not to be kept has been copied from its card: somebody asked for it."""
+        with self._database.transaction("kept") as connection:
+            _keep(connection, bytes.fromhex(record.media_id), record)
+
+    def records_of(self, media_id: str) -> list[tuple[Record, Media]]:
+        """Where some bytes lie on cards whose readings are not compacted yet, and the record of each."""
+        found = []
+        for card_id, reading_id, path, size_bytes, mtime_ns, fate, body in self._database.read(
+            """SELECT g.card_id, g.reading_id, f.path, f.size_bytes, f.mtime_ns, f.fate,
+                 (SELECT body FROM record r WHERE r.card_id = g.card_id AND r.path = f.path AND r.media_id = f.media_id
+                  ORDER BY r.id LIMIT 1)
+               FROM file f JOIN reading g ON g.id = f.reading WHERE f.media_id = ? LIMIT 20""",
+            (bytes.fromhex(media_id),),
+        ):
+            media = Media(path=path, size_bytes=size_bytes, mtime_ns=mtime_ns)
+            record = Record(
+                card_id=card_id,
+                reading_id=reading_id,
+                path=media.name,
+                media_id=media_id,
+                model_id="",
+                fate=Fate(fate),
+                size_bytes=size_bytes,
+            )
+            found.append((wire.record_from_json(json.loads(body)) if body else record, media))
+        return found
+
+    def may_go(self) -> list[Original]:
+        """The originals that may be removed from the disk, those first that should go first.
+
+        First those of which headquarters holds the original, then those that a person released; never one of which
+        anything is owed: a verdict, or a picture that is made of it.
+        """
+        rows = self._database.read(
+            """SELECT o.media_id, o.name, o.size_bytes, o.going, held.media_id IS NOT NULL AS is_held FROM original o
+               LEFT JOIN upload held ON held.media_id = o.media_id AND held.variant = ? AND held.confirmed
+               WHERE (o.released OR is_held OR o.going)
+                 AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.media_id = o.media_id
+                                 AND (u.state IN ('ready', 'bundled') OR (u.state = 'done' AND u.confirmed = 0)))
+                 AND NOT EXISTS (SELECT 1 FROM record r WHERE r.media_id = o.media_id AND r.confirmed = 0)
+               ORDER BY o.going DESC, is_held DESC, o.media_id""",
+            (Variant.ORIGINAL,),
+        )
+        return [Original(media_id=row[0].hex(), name=row[1], size_bytes=row[2], going=bool(row[3])) for row in rows]
+
+    def going(self, media_id: str) -> None:
+        """An original is about to be removed: nothing may be made of it any more."""
+        key = bytes.fromhex(media_id)
+        with self._database.transaction("going") as connection:
+            connection.execute("UPDATE original SET going = 1 WHERE media_id = ?", (key,))
+            connection.execute("UPDATE media SET original = 'gone' WHERE media_id = ?", (key,))
+
+    def gone(self, media_id: str) -> None:
+        """It has been removed."""
+        with self._database.transaction("gone") as connection:
+            connection.execute("DELETE FROM original WHERE media_id = ? AND going", (bytes.fromhex(media_id),))
+
+    def restore(self, record: Record, path: bytes, wants: Iterable[Want]) -> None:
         """Take back what a note beside a kept original says: after a damaged ledger was set aside."""
         media_id = bytes.fromhex(record.media_id)
         with self._database.transaction("restore") as connection:
             connection.execute(
-                "INSERT OR IGNORE INTO media VALUES (?, ?, ?, 'kept')",
-                (media_id, record.fate, _origin(record.card_id, path)),
+                "INSERT OR IGNORE INTO media VALUES (?, ?, ?, 'kept', ?)",
+                (media_id, record.fate, _origin(record.card_id, path), record.stays_here),
             )
+            _keep(connection, media_id, record)
             _owe(connection, record, path)
-            owe_upload(connection, record)
+            owe(connection, media_id, record.path, wants)
 
     def compact(self) -> int:
         """Drop the rows of readings whose card is safe to wipe; fates by media id and receipts stay.
@@ -448,6 +558,15 @@ def fingerprint(files: Iterable[Media]) -> bytes:
         key = b"%b\0%d\0%d" % (media.path, media.size_bytes, media.mtime_ns)
         total += int.from_bytes(hashlib.blake2b(key, digest_size=16).digest())
     return (total % 2**128).to_bytes(16)
+
+
+def _keep(connection: sqlite3.Connection, media_id: bytes, record: Record) -> None:
+    connection.execute("UPDATE media SET original = 'kept' WHERE media_id = ?", (media_id,))
+    connection.execute(
+        """INSERT INTO original (media_id, name, size_bytes) VALUES (?, ?, ?)
+           ON CONFLICT (media_id) DO UPDATE SET going = 0""",
+        (media_id, record.path, record.size_bytes),
+    )
 
 
 def _owe(connection: sqlite3.Connection, record: Record, path: bytes) -> None:

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -17,6 +17,7 @@ from edge_module import wire
 from edge_module.domain import Record
 from edge_module.errors import MediaError, StorageError, WireError
 from edge_module.files import rename_durably, write_durably
+from edge_module.ladder import Policy, wanted
 from edge_module.ledger import Ledger
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,9 @@ class Originals:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._make_room: Callable[[int], None] = lambda _size_bytes: None
+        self._taken_bytes: int | None = None
+        self._counting = threading.Lock()
         # By first digit: the same bytes may lie on a card twice, and come from two workers at once.
         self._locks = {digit: threading.Lock() for digit in "0123456789abcdef"}
 
@@ -36,6 +40,23 @@ class Originals:
         """Remove what a power cut left half copied. Only for the process that alone writes here."""
         for left_over in self._folder.glob("*/.*.part"):
             left_over.unlink()
+
+    def bound_by(self, make_room: Callable[[int], None]) -> None:
+        """From now on call this before an original is copied; it returns when there is room for so many bytes."""
+        self._make_room = make_room
+
+    @property
+    def taken_bytes(self) -> int:
+        """What the originals take on the disk now."""
+        with self._counting:
+            if self._taken_bytes is None:
+                self._taken_bytes = sum(entry.stat().st_size for entry in self._folder.glob("*/*") if entry.is_file())
+            return self._taken_bytes
+
+    def _changed_by(self, size_bytes: int) -> None:
+        with self._counting:
+            if self._taken_bytes is not None:
+                self._taken_bytes += size_bytes
 
     def path(self, media_id: str, name: str) -> Path:
         """Where the original of a picture lies, or would."""
@@ -52,13 +73,17 @@ class Originals:
         Raises:
             MediaError: what was read is not what was hashed before.
             StorageError: the disk is full, read-only or failing.
+            CardError: there is no room for it under the ceiling (ceiling.py).
             OSError: the card cannot be read.
         """
         target = self.path(record.media_id, record.path)
         note = target.with_suffix(".json")
+        if not target.exists():
+            self._make_room(record.size_bytes)
         with self._locks[record.media_id[0]]:
             if not target.exists():
                 self._copy(record.media_id, source, target)
+                self._changed_by(record.size_bytes)
             if not note.exists() or _is_of_later_twin(note, record):
                 with _writing(note):
                     write_durably(note, _note(record, path))
@@ -87,6 +112,30 @@ class Originals:
         with _writing(target):
             rename_durably(beside, target)
 
+    def length(self, media_id: str, name: str) -> int:
+        """The size of a kept original, in bytes.
+
+        Raises:
+            MediaError: it is not there.
+        """
+        try:
+            return self.path(media_id, name).stat().st_size
+        except OSError as exc:
+            raise MediaError(f"the kept original cannot be read: {exc.strerror}") from exc
+
+    def pieces(self, media_id: str, name: str, *, size_bytes: int) -> Iterator[bytes]:
+        """A kept original in pieces of `size_bytes`, the last one shorter: it may be a film.
+
+        Raises:
+            MediaError: it is not there, or cannot be read.
+        """
+        try:
+            with self.path(media_id, name).open("rb") as file:
+                while piece := file.read(size_bytes):
+                    yield piece
+        except OSError as exc:
+            raise MediaError(f"the kept original cannot be read: {exc.strerror}") from exc
+
     def read(self, media_id: str, name: str) -> bytes:
         """The bytes of a kept original.
 
@@ -98,7 +147,27 @@ class Originals:
         except OSError as exc:
             raise MediaError(f"the kept original cannot be read: {exc.strerror}") from exc
 
-    def restore_into(self, ledger: Ledger) -> int:
+    def remove(self, media_id: str, name: str) -> None:
+        """Remove an original and its note. That it is gone already is success.
+
+        Raises:
+            LedgerError: the disk is read-only or failing.
+        """
+        target = self.path(media_id, name)
+        with self._locks[media_id[0]], _writing(target):
+            target.with_suffix(".json").unlink(missing_ok=True)  # first: a note without its picture would restore it
+            if target.exists():
+                size_bytes = target.stat().st_size
+                target.unlink()
+                self._changed_by(-size_bytes)
+
+    def disk_bytes(self) -> int:
+        """The size of the disk that they lie on."""
+        folder = next(place for place in (self._folder, *self._folder.parents) if place.exists())
+        disk = os.statvfs(folder)
+        return disk.f_blocks * disk.f_frsize
+
+    def restore_into(self, ledger: Ledger, policy: Policy) -> int:
         """Tell a new ledger what the notes beside the originals say. Returns how many there were."""
         count = 0
         for note in sorted(self._folder.glob("*/*.json")):
@@ -110,7 +179,7 @@ class Originals:
                     "note %s cannot be read (%s): its picture will be read from the card again", note.name, exc
                 )
                 continue
-            ledger.restore(record, path)
+            ledger.restore(record, path, wanted(record, policy))
             count += 1
         return count
 

@@ -23,12 +23,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge_module import wire
+from edge_module.budget import MESSAGE_HEADER_BYTES, Allowance, Budget
 from edge_module.clock import Clock
 from edge_module.columns import BATCH_RECORDS_MAX
 from edge_module.database import Database
 from edge_module.domain import Fate, ReadingState
 
 _PRIORITY: Final = {"alert": 0, "receipt": 0, "record": 1, "media_stored": 2, "tombstone": 2, "records": 3, "status": 4}
+_URGENT: Final = 0
+"""What a tenth of the budget is kept for: alerts and receipts."""
 
 _BATCH_TEXT_MAX: Final = 500_000
 """Characters of JSON in a batch, before columns and zlib make a fraction of them: 500 paths of 4 KB would not fit into
@@ -45,6 +48,18 @@ class Owed:
     content_type: str
     body: bytes
     attempts: int
+    day: int | None = None
+    """Of the budget from which its bytes were taken; None where nobody counts."""
+
+    @property
+    def cost_bytes(self) -> int:
+        """What it takes from the budget, each time that it is sent."""
+        return message_bytes(self.body)
+
+
+def message_bytes(body: bytes) -> int:
+    """What a message takes from the budget."""
+    return len(body) + MESSAGE_HEADER_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +75,10 @@ class Backlog:
 class Outbox:
     """The messages of one ledger."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, budget: Budget) -> None:
         self._database = database
         self._clock = clock
+        self._budget = budget
 
     def put(self, payload: wire.Payload) -> int:
         """Owe a message. Returns its sequence."""
@@ -127,7 +143,14 @@ class Outbox:
             "UPDATE record SET sequence = ? WHERE id = ?", [(sequence, row_id) for row_id, _ in rows]
         )
 
-    def lease(self, *, limit: int, lease_s: float, bytes_max: int | None = None) -> list[Owed]:
+    def lease(
+        self,
+        *,
+        limit: int,
+        lease_s: float,
+        bytes_max: int | None = None,
+        allowance: Allowance | None = None,
+    ) -> list[Owed]:
         """Take up to `limit` messages for `lease_s` seconds, the most urgent first.
 
         Args:
@@ -135,11 +158,13 @@ class Outbox:
             lease_s: after which another lease may take them, if neither `sent` nor `release` was called.
             bytes_max: unconfirmed bytes allowed on the way; sent ones count. At least one message is given when
                 nothing is on the way, so that a large one cannot block for ever.
+            allowance: of the day's budget, from which their bytes are taken here, before they are sent; what it does
+                not allow waits. Nobody counts unless given.
         """
         now, boot = self._clock.monotonic_s(), self._clock.boot_id
         with self._database.transaction("lease") as connection:
             rows = connection.execute(
-                """SELECT sequence, kind, content_type, body, attempts FROM outbox
+                """SELECT sequence, kind, content_type, body, attempts, priority FROM outbox
                    WHERE (state = 'ready' AND (boot_id <> ?1 OR until_s <= ?2))
                       OR (state = 'leased' AND (boot_id <> ?1 OR until_s <= ?2))
                    ORDER BY priority, sequence LIMIT ?3""",
@@ -150,9 +175,15 @@ class Outbox:
             ).fetchone()[0]
             taken: list[Owed] = []
             ledger_id = _ledger_id(connection)
-            for sequence, kind, content_type, body, attempts in rows:
+            for sequence, kind, content_type, body, attempts, priority in rows:
                 if bytes_max is not None and on_the_way and on_the_way + len(body) > bytes_max:
                     break
+                day = None
+                if allowance is not None:
+                    urgent = priority == _URGENT
+                    day = self._budget.take(connection, message_bytes(body), allowance, urgent=urgent)
+                    if day is None:
+                        break
                 on_the_way += len(body)
                 taken.append(
                     Owed(
@@ -162,6 +193,7 @@ class Outbox:
                         content_type=content_type,
                         body=body,
                         attempts=attempts + 1,
+                        day=day,
                     )
                 )
             connection.executemany(
@@ -209,6 +241,11 @@ class Outbox:
             connection.executemany(
                 "UPDATE upload SET state = 'done' WHERE state = 'bundled' AND sequence BETWEEN ? AND ?", ranges
             )
+            connection.executemany(
+                """UPDATE upload SET confirmed = 1, picture = NULL WHERE confirmed = 0 AND sequence BETWEEN ? AND ?
+                   AND sequence NOT IN (SELECT value FROM json_each(?))""",
+                [(first, last, aside) for first, last in ranges],
+            )
             return connection.executemany("DELETE FROM outbox WHERE sequence BETWEEN ? AND ?", ranges).rowcount
 
     def resend(self, ranges: Iterable[tuple[int, int]], *, older_than_s: float) -> int:
@@ -235,6 +272,7 @@ class Outbox:
             )
             # A confirmed tombstone confirms no verdict: the records' files never become safe to wipe by it.
             connection.execute("UPDATE record SET sequence = -sequence WHERE sequence = ?", (sequence,))
+            connection.execute("UPDATE upload SET sequence = -sequence WHERE sequence = ?", (sequence,))
             connection.execute(
                 """UPDATE outbox SET kind = ?, content_type = ?, body = ?, priority = ?, state = 'ready', attempts = 0,
                    until_s = 0, reason = ? WHERE sequence = ?""",
@@ -277,8 +315,14 @@ class Outbox:
             connection.execute("DELETE FROM outbox")
             connection.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
             connection.execute("UPDATE meta SET value = ? WHERE key = 'ledger_id'", (ledger_id,))
+            connection.execute("UPDATE upload SET sequence = NULL WHERE confirmed = 0")
             for payload in owed:
-                self.insert(connection, payload)
+                sequence = self.insert(connection, payload)
+                if isinstance(payload, wire.MediaStored):
+                    connection.execute(
+                        "UPDATE upload SET sequence = ? WHERE media_id = ? AND variant = ?",
+                        (sequence, bytes.fromhex(payload.media_id), payload.variant),
+                    )
 
     def never_sent(self, sequence: int) -> bool:
         """Whether nobody but this ledger can know of the message with this number."""

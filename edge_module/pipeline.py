@@ -23,6 +23,7 @@ from edge_module.domain import CardReceipt, Exif, Fate, ReadingState, Record
 from edge_module.errors import CardError
 from edge_module.examine import Examiner, NotRead
 from edge_module.exif import EXIF_HEAD_BYTES, read_exif
+from edge_module.ladder import Policy
 from edge_module.ledger import ATTEMPTS_MAX, Finding, Ledger, Listed, Reading
 from edge_module.originals import Originals
 from edge_module.scorer import Model
@@ -111,10 +112,11 @@ class Pipeline:
             reading=reading,
             model=self._model,
             thresholds=self._settings.thresholds(self._model.head.thresholds),
-            fate_of=self._ledger.fate_of,
+            known=self._ledger.known,
             originals=self._originals,
             breath=self._breath,
             turns=self._turns,
+            policy=Policy.of(self._settings),
         )
         failed: dict[bytes, str] = {}
         give_up_at = time.monotonic() + self._settings.settle_timeout_s

@@ -206,6 +206,55 @@ class Settings:
         default=80, least=40, most=120, unit="degrees Celsius",
         doc="From which temperature of the processor on fewer pictures are looked at at once, with pauses.",
     )]
+    budget_bytes: Annotated[int, Setting(
+        default=20_000_000, least=2_000_000, most=100_000_000_000, unit="bytes",
+        doc="How much may be sent in a day, messages and pictures with their headers; the day ends at midnight by"
+        " `camera_utc_offset_min`. A tenth is kept for alerts and receipts.",
+    )]
+    upload_from_h: Annotated[int, Setting(
+        default=0, least=0, most=23, unit="h",
+        doc="Hour of the day, by `camera_utc_offset_min`, from which pictures are sent; messages go at any hour.",
+    )]
+    upload_until_h: Annotated[int, Setting(
+        default=24, least=0, most=24, unit="h",
+        doc="Hour of the day at which that ends; from 22 until 4 passes midnight, the same hour twice is the whole"
+        " day.",
+    )]
+    crop_of: Annotated[str, Setting(
+        default="panda_and_review", choices=("none", "panda", "panda_and_review"),
+        doc="Of which verdicts a crop of at most 20 KB is sent.",
+    )]
+    frame_of: Annotated[str, Setting(
+        default="panda", choices=("none", "panda", "panda_and_review"),
+        doc="Of which verdicts a picture of 1,600 px and at most 400 KB is sent.",
+    )]
+    original_of: Annotated[str, Setting(
+        default="none", choices=("none", "panda", "panda_and_review"),
+        doc="Of which verdicts the original is sent unasked.",
+    )]
+    review_crops_per_day: Annotated[int, Setting(
+        default=60, least=0, most=100_000,
+        doc="How many crops of `review` are sent in a day, the likeliest red pandas first; the others wait.",
+    )]
+    audit_per_mille: Annotated[float, Setting(
+        default=10, least=0, most=1000,
+        doc="Of a thousand discards that are least like a red panda, how many are drawn for people to look at (160 px);"
+        " of the three bands above them 2, 4 and 8 times as many.",
+    )]
+    withheld_pictures: Annotated[bool, Setting(
+        default=False,
+        doc="Whether pictures that stay on the gateway because there may be a person in them are sent reduced to"
+        " 48 px.",
+    )]
+    originals_max_share: Annotated[float, Setting(
+        default=0.5, least=0.01, most=0.95,
+        doc="Share of the disk that kept originals may take. At the ceiling those go that headquarters holds, then"
+        " those that were released; if that is not enough, reading pauses.",
+    )]
+    originals_max_bytes: Annotated[int | None, Setting(
+        default=None, least=1_000_000, most=100_000_000_000_000, unit="bytes",
+        doc="The same in bytes; the lower of the two holds.",
+    )]
     panda_threshold_day: Annotated[float | None, _threshold("panda", "day")]
     review_threshold_day: Annotated[float | None, _threshold("review", "day")]
     panda_threshold_night: Annotated[float | None, _threshold("panda", "night")]

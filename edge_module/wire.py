@@ -52,7 +52,7 @@ class MediaStored:
     """A picture lies in Blob Storage. Sent after the blob, so that words never precede pictures.
 
     Args:
-        variant: ``crop``, ``frame`` or ``original``.
+        variant: one of `domain.Variant`.
         blob_name: within the gateway's own container.
     """
 
@@ -243,6 +243,8 @@ def record_to_json(record: Record) -> dict[str, Any]:
             value["box"] = [round(1000 * edge) for edge in (box.left, box.top, box.right, box.bottom)]
     if record.withheld:  # said only where it is so: a record reads as before it could be
         value["withheld"] = True
+    if record.audit_probability is not None:
+        value["audit_probability"] = record.audit_probability
     exif = record.exif
     if exif.captured:
         value |= {
@@ -367,6 +369,7 @@ def record_from_json(value: object) -> Record:
         exif=exif,
         size_bytes=r.integer("size_bytes"),
         withheld=r.flag("withheld") if r.has("withheld") else False,
+        audit_probability=r.number("audit_probability") if r.has("audit_probability") else None,
     )
 
 

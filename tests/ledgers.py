@@ -6,9 +6,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edge_module import settings
 from edge_module.database import Step, no_step
 from edge_module.domain import Card, Fate, Media, Record, Scores
+from edge_module.ladder import Policy, wanted
 from edge_module.ledger import Finding, Ledger, Listed, Reading
+
+POLICY = Policy.of(settings.combine())
+"""What travels unless something is set."""
 
 CARD = Card(card_id="folder-0123456789ab", source="folder")
 
@@ -75,7 +80,7 @@ def finding(
     )
     if fate is Fate.UNREADABLE:
         record = replace(record, scores=None, model_id="", reason="damaged")
-    return Finding(media=file, record=record, original_kept=kept)
+    return Finding(media=file, record=record, original_kept=kept, wants=wanted(record, POLICY))
 
 
 def read_card(ledger: Ledger, files: dict[str, tuple[str, Fate]], *, kept: bool = True, card: Card = CARD) -> Reading:

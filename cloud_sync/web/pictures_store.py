@@ -11,14 +11,14 @@ from sqlalchemy import Engine, Row, and_, func, or_, select
 from cloud_sync import schema
 from cloud_sync.database import transaction
 from cloud_sync.web.map_store import JUDGED
-from edge_module.domain import Fate
+from edge_module.domain import Fate, Variant
 
 _records = schema.records
 _media = schema.media
 
 PAGE: Final = 24
 _GROUPS_MAX: Final = 200
-SHOWABLE: Final = ("crop", "frame")
+SHOWABLE: Final = (Variant.WITHHELD, Variant.AUDIT, Variant.CROP, Variant.FRAME)
 """Variants that a page may show, the smallest first; an original carries metadata, and is not for looking at."""
 
 

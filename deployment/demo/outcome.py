@@ -10,8 +10,9 @@ from sqlalchemy import func, select
 from cloud_sync import schema
 from cloud_sync.database import transaction
 from cloud_sync.store import Store
-from edge_module.domain import KEPT_FATES, Fate
+from edge_module.domain import KEPT_FATES, Fate, Variant
 
+_OF_KEPT: Final = (Variant.CROP, Variant.FRAME)
 _records, _media = schema.records.c, schema.media.c
 
 
@@ -58,7 +59,7 @@ class Progress:
 def progress(store: Store, gateway_id: str) -> Progress:
     """Ask headquarters' database."""
     own = _records.gateway_id == gateway_id
-    kept = own & _records.fate.in_(KEPT_FATES) & _records.panda_probability.is_not(None)
+    kept = own & _records.fate.in_(KEPT_FATES) & _records.panda_probability.is_not(None) & _records.withheld.is_(False)
     receipts, status = schema.receipts.c, schema.status.c
     newest = select(receipts.receipt).where(receipts.gateway_id == gateway_id).order_by(receipts.sequence.desc())
     with transaction(store.engine, writing=False) as connection:
@@ -70,7 +71,9 @@ def progress(store: Store, gateway_id: str) -> Progress:
             owed=int(connection.execute(select(func.count(_records.media_id.distinct())).where(kept)).scalar_one()),
             stored=int(
                 connection.execute(
-                    select(func.count(_media.media_id.distinct())).where(_media.gateway_id == gateway_id)
+                    select(func.count(_media.media_id.distinct())).where(
+                        _media.gateway_id == gateway_id, _media.variant.in_(_OF_KEPT)
+                    )
                 ).scalar_one()
             ),
         )
@@ -123,7 +126,7 @@ def outcome(store: Store, container: ContainerClient, gateway_id: str) -> Outcom
     for row in store.observations():
         if row.gateway_id == gateway_id:
             recorded += 1
-            if row.fate in KEPT_FATES and row.panda_probability is not None:
+            if row.fate in KEPT_FATES and row.panda_probability is not None and not row.withheld:
                 owed.add(row.media_id)
     uploaded = owed & _stored(store, container, gateway_id)
     counts = {name: int(receipt.get(name, 0)) for name in ("seen", *COUNTED)}

@@ -31,6 +31,7 @@ from edge_module.domain import Exif, Media
 from edge_module.examine import Examiner
 from edge_module.exif import EXIF_HEAD_BYTES, read_exif
 from edge_module.frame import decode, frame_of
+from edge_module.ladder import Policy
 from edge_module.ledger import Finding, Ledger
 from edge_module.pipeline import COMMIT_ROWS
 from edge_module.scan import JsonReport
@@ -152,7 +153,7 @@ class Bench:
             list(ledger.settled(reading))
             list(ledger.pending(reading))
             for finding in self._findings:
-                ledger.fate_of(finding.record.media_id)
+                ledger.known(finding.record.media_id)
             for start in range(0, len(self._findings), COMMIT_ROWS):
                 ledger.settle(reading, self._findings[start : start + COMMIT_ROWS])
             list(ledger.pending(reading))
@@ -165,7 +166,8 @@ class Bench:
                 reading=ledger.begin(self._mount.identify()),
                 model=self._model,
                 thresholds=self._model.head.thresholds,
-                fate_of=ledger.fate_of,
+                known=ledger.known,
+                policy=Policy.of(self._settings),
                 originals=None,
                 breath=Breath(threading.Event()),
             )

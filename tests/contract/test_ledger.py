@@ -10,9 +10,9 @@ import pytest
 from edge_module import wire
 from edge_module.domain import Card, CardReceipt, Fate, Media, ReadingState, Record
 from edge_module.errors import LedgerError
-from edge_module.ledger import Finding, Ledger, Listed
+from edge_module.ledger import Finding, Known, Ledger, Listed
 from edge_module.originals import Originals
-from tests.ledgers import CARD, TestClock, finding, media, open_ledger, read_card, settle, sha256
+from tests.ledgers import CARD, POLICY, TestClock, finding, media, open_ledger, read_card, settle, sha256
 
 CARD_FILES = {
     "a.jpg": ("a red panda", Fate.PANDA),
@@ -357,8 +357,8 @@ def test_a_new_ledger_learns_from_the_notes_beside_the_originals(tmp_path: Path,
                 originals.keep(record, record.path.encode(), BytesIO(files[record.path][0].encode()))
         records = list(ledger.settled(reading))
     with open_ledger(tmp_path / "second", clock) as ledger:
-        assert originals.restore_into(ledger) == 2
-        assert ledger.fate_of(sha256("a red panda")) is Fate.PANDA
+        assert originals.restore_into(ledger, POLICY) == 2
+        assert ledger.known(sha256("a red panda")) == Known(fate=Fate.PANDA, stays_here=False)
         assert owed_records(ledger) == [("a.jpg", "panda"), ("z.jpg", "review")]
         again = read_card(ledger, files)
         assert list(ledger.settled(again)) == records
@@ -386,7 +386,7 @@ def test_a_name_that_is_no_text_is_the_same_file_after_a_rebuild(tmp_path: Path,
     with open_ledger(tmp_path / "first", clock) as ledger:
         originals.keep(read(ledger), raw, BytesIO(b"a red panda"))
     with open_ledger(tmp_path / "second", clock) as ledger:
-        assert originals.restore_into(ledger) == 1
+        assert originals.restore_into(ledger, POLICY) == 1
         assert read(ledger).fate is Fate.PANDA, "not a duplicate of itself"
 
 
@@ -400,7 +400,7 @@ def test_a_note_that_cannot_be_read_is_passed_over(tmp_path: Path, clock: TestCl
             content = text if isinstance(text, bytes) else text.encode()
             (tmp_path / "originals" / "00").mkdir(exist_ok=True)
             (tmp_path / "originals" / "00" / f"{n}.json").write_bytes(content)
-        assert originals.restore_into(ledger) == 1
+        assert originals.restore_into(ledger, POLICY) == 1
 
 
 # --- threads and files ---

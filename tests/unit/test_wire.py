@@ -127,13 +127,17 @@ SAID: dict[str, wire.Payload] = {
     "records.withheld": wire.Records(
         records=(scored(5, Fate.BLANK), dataclasses.replace(scored(6, Fate.HUMAN), withheld=True))
     ),
+    "record.audited": wire.Records(records=(dataclasses.replace(scored(7, Fate.REVIEW), audit_probability=0.25),)),
+    "records.audited": wire.Records(
+        records=(scored(8, Fate.BLANK), dataclasses.replace(scored(9, Fate.OTHER), audit_probability=0.04))
+    ),
     "alert": wire.Alert(code="card_interrupted", text="कार्ड went away", at=AT),
     "status": wire.Status(at=AT, measures={"disk_free_bytes": 12_000_000_000, "load": 0.25, "model_id": "lite0"}),
     "tombstone": wire.Tombstone(buried_kind="media_stored", reason="refused for good", media_ids=(media_id(1),)),
 }
 
 
-LATER = (("withheld", False), ("box", None), ("belonging", Belonging()))
+LATER = (("withheld", False), ("box", None), ("audit_probability", None), ("belonging", Belonging()))
 """Fields that came after the first golden files, with what their absence means."""
 
 
@@ -257,6 +261,7 @@ def any_record(fates, scores_):
         exif=exifs,
         size_bytes=counts,
         withheld=st.booleans(),
+        audit_probability=st.none() | st.floats(min_value=0, max_value=1, exclude_min=True),
     )
 
 

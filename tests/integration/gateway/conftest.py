@@ -69,6 +69,8 @@ class Running:
             "PONYA_RETRY_LONGEST_S": "1",
             "PONYA_RECONNECT_S": "1",
             "PONYA_LOG_LEVEL": "info",
+            "PONYA_FRAME_OF": "none",  # one picture a panda, and none of what happens to be drawn
+            "PONYA_AUDIT_PER_MILLE": "0",
             **self.env,
             **{f"PONYA_{name.upper()}": value for name, value in settings.items()},
         }

@@ -35,7 +35,7 @@ def test_a_credential_that_storage_refuses_is_asked_for_again_until_the_picture_
     wait_until(lambda: running.sas_requests() > asked, timeout_s=60, what=running.log())
     state, reason = running.ledger("SELECT state, reason FROM upload")[0]
     assert state == "ready"
-    assert "blob frame/" in reason
+    assert "blob crop/" in reason
     assert list(container.list_blob_names()) == []
     assert running.call("setUploadSas", running.credential(own))[0] == 200
     (stored,) = running.wait_messages(MediaStored)
