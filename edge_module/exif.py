@@ -15,6 +15,7 @@ EXIF_HEAD_BYTES: Final = 80 * 1024
 _MAKE, _MODEL = 0x010F, 0x0110
 _EXIF_IFD, _TIME, _OFFSET, _SERIAL = 0x8769, 0x9003, 0x9011, 0xA431
 _JPEG, _APP1, _NAME = b"\xff\xd8", 0xE1, b"Exif\0\0"
+_TIFF: Final = (b"II*\0", b"MM\0*")
 
 
 def read_exif(head: bytes, *, utc_offset_min: int) -> Exif:
@@ -25,7 +26,7 @@ def read_exif(head: bytes, *, utc_offset_min: int) -> Exif:
         utc_offset_min: minutes east of UTC to assume where the camera wrote no offset, as most do.
     """
     try:
-        exif = _of_jpeg(head) if head.startswith(_JPEG) else _of_other(head)
+        exif = _of_jpeg(head) if head.startswith(_JPEG) else _of_tiff(head) if head[:4] in _TIFF else _of_other(head)
         tags = {**exif, **exif.get_ifd(_EXIF_IFD)}
     except PILLOW_ERRORS:
         return Exif()
@@ -48,6 +49,13 @@ def _of_jpeg(head: bytes) -> Image.Exif:
             exif.load(body)
             break
         start += 2 + length
+    return exif
+
+
+def _of_tiff(head: bytes) -> Image.Exif:
+    """Of what EXIF was made from: TIFF, and the raw pictures of most cameras (DNG, NEF, CR2, ARW)."""
+    exif = Image.Exif()
+    exif.load(head)
     return exif
 
 

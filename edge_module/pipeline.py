@@ -18,7 +18,7 @@ from typing import Final
 
 from edge_module.breath import Breath
 from edge_module.burst import Shot, events
-from edge_module.card import Mount, is_picture
+from edge_module.card import Mount
 from edge_module.domain import CardReceipt, Exif, Fate, ReadingState, Record
 from edge_module.errors import CardError
 from edge_module.examine import Examiner, NotRead
@@ -218,7 +218,7 @@ class _Pass:
                 self.growing += 1
             else:
                 offset = self._settings.camera_utc_offset_min
-                yield Shot(media=media, exif=read_exif(head, utc_offset_min=offset) if is_picture(media) else Exif())
+                yield Shot(media=media, exif=read_exif(head, utc_offset_min=offset))
 
     def _take(self, found: list[Finding | NotRead]) -> None:
         """Queue what was found of one event; commit when enough has come together."""

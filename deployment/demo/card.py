@@ -153,6 +153,8 @@ def _oddities(pictures: list[File]) -> Iterator[File]:
     yield odd("DEMO-02/DCIM/100PONYA/PNYA9001.JPG", pictures[3].content[:20_000])  # the batteries ran out
     yield odd("DEMO-02/DCIM/100PONYA/PNYA9002.JPG", b"")
     yield odd("DEMO-03/DCIM/100PONYA/PNYA9003.MP4", _mp4())
+    # Not scored, so that a person has to look, whatever the model has learnt by then: DEMO-04 stands "to review".
+    yield odd("DEMO-04/DCIM/100PONYA/PNYA9004.TIF", _tiff(last))
     yield odd("DEMO-03/DCIM/.thumbnails/PNYA0001.JPG", _small(pictures[-1]))
     yield odd("DEMO-04/NOTES.TXT", b"Batteries changed on 30 October. This card belongs to the demonstration.\n")
     yield odd("DEMO-04/DCIM/SETUP.PNG", _png(), is_picture=True)
@@ -162,6 +164,18 @@ def _mp4() -> bytes:
     """The head of a video, without a frame: enough to be known as one, and nothing that could be scored."""
     brand = b"isom\x00\x00\x02\x00isommp42"
     return (8 + len(brand)).to_bytes(4, "big") + b"ftyp" + brand + (8).to_bytes(4, "big") + b"mdat"
+
+
+def _tiff(picture: File) -> bytes:
+    """A picture in a format that is not scored, by the camera that took `picture`, a minute after it."""
+    exif = Image.Exif()
+    exif[_MAKE], exif[_MODEL] = "Ponya", "Drawn"
+    taken = picture.taken + timedelta(minutes=1)
+    exif.get_ifd(_EXIF_IFD).update({_TIME: f"{taken:%Y:%m:%d %H:%M:%S}", _SERIAL: picture.path.parts[0]})
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(picture.content)) as image:
+        image.reduce(4).save(out, "TIFF", exif=exif.tobytes())
+    return out.getvalue()
 
 
 def _small(picture: File) -> bytes:

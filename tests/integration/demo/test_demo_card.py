@@ -43,6 +43,7 @@ def test_what_goes_wrong_on_real_cards_is_on_it(drawn, judged):
     assert fates["unreadable"] == 2
     assert fates["ignored"] == 2
     assert judged.by_path["DEMO-03/DCIM/100PONYA/PNYA9003.MP4"]["verdict"] == "review"
+    assert judged.by_path["DEMO-04/DCIM/100PONYA/PNYA9004.TIF"]["verdict"] == "review"
     assert fates["other"] > 5
     assert fates["blank"] > 5
 
@@ -51,6 +52,13 @@ def test_times_are_nepals_and_cameras_are_told_apart(drawn, judged):
     first = judged.by_path["DEMO-01/DCIM/100PONYA/PNYA0001.JPG"]
     assert first["captured_at"] == "2026-10-19T06:41:10+05:45"
     assert set(judged.receipt["cameras"]) == {"DEMO-01", "DEMO-02", "DEMO-03", "DEMO-04"}
+
+
+def test_a_camera_without_pandas_is_to_review(judged):
+    """So that the map shows each of its colours; the file's EXIF says whose it is."""
+    unscored = judged.by_path["DEMO-04/DCIM/100PONYA/PNYA9004.TIF"]
+    assert unscored["captured_at"].startswith("2026-10-30T18:03")
+    assert "panda" not in {one["verdict"] for path, one in judged.by_path.items() if path.startswith("DEMO-04")}
 
 
 def test_the_same_bytes_are_drawn_each_time(drawn):

@@ -104,7 +104,22 @@ def test_exif_is_read_from_the_head_of_a_file_without_decoding_it() -> None:
         assert kind == "WEBP" or exif.captured is not None, "WebP has its EXIF at the end"
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", bytes(999)])
+def test_exif_of_raw_pictures_is_read_though_they_are_not_scored() -> None:
+    """TIFF, whose form DNG, NEF, CR2 and ARW have too: the file belongs to its camera."""
+    tags = pictures.exif(
+        taken="2026:03:14 05:20:00", serial="S-1"
+    ).tobytes()  # Pillow writes an `Exif` without its part
+    content = pictures.encoded(pictures.scene(5), "TIFF", exif=tags)
+    exif = read_exif(content[:4096], utc_offset_min=NEPAL_MIN)
+    assert exif.captured is not None
+    assert exif.captured.at.isoformat() == "2026-03-14T05:20:00+05:45"
+    assert exif.camera_serial == "S-1"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"x", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", bytes(999)],
+)
 def test_what_is_no_picture_has_a_reason_and_no_exif(content: bytes) -> None:
     with pytest.raises(MediaError, match=r"^(empty file|not a JPEG, PNG or WebP picture|damaged picture: .*)$"):
         decode(content)
