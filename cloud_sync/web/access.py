@@ -11,13 +11,22 @@ from werkzeug.wrappers import Response
 
 from cloud_sync.accounts import Account, Role
 from cloud_sync.accounts_store import AccountsStore
+from cloud_sync.web.texts import say
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 TOKEN: Final = "token"  # noqa: S105 - the name of a field
 _OPEN: Final = frozenset(
-    {"assets.asset", "assets.favicon", "probes.healthz", "probes.readyz", "sign_in.form", "sign_in.enter"}
+    {
+        "assets.asset",
+        "assets.favicon",
+        "probes.healthz",
+        "probes.readyz",
+        "sign_in.form",
+        "sign_in.enter",
+        "language.choose",
+    }
 )
 _BEFORE_CHANGE: Final = frozenset({"sign_in.password", "sign_in.change", "sign_in.leave"})
 
@@ -46,7 +55,7 @@ def guard(app: Flask, accounts: AccountsStore) -> None:
         if account.must_change and request.endpoint not in _BEFORE_CHANGE:
             if wants_page():
                 return redirect(url_for("sign_in.password"), 303)
-            raise Forbidden("Change the one-time password first.")
+            raise Forbidden(say("Change the one-time password first."))
         return None
 
 
@@ -67,7 +76,7 @@ def coordinators_only(page: Callable[P, R]) -> Callable[P, R]:
     @wraps(page)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         if role() is not Role.COORDINATOR:
-            abort(403, "Only a coordinator may do this. Ask one of yours.")
+            abort(403, say("Only a coordinator may do this. Ask one of yours."))
         return page(*args, **kwargs)
 
     return guarded

@@ -8,6 +8,7 @@ from werkzeug.exceptions import BadRequest
 from cloud_sync.web.gateways import is_silent
 from cloud_sync.web.gateways_store import PAGE
 from cloud_sync.web.services import Services
+from cloud_sync.web.texts import say
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -39,4 +40,4 @@ def _before() -> datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as exc:
-        raise BadRequest("before: is not a time. Begin again from the first page.") from exc
+        raise BadRequest(say("before: is not a time. Begin again from the first page.")) from exc

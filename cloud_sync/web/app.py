@@ -31,6 +31,7 @@ from cloud_sync.web import (
     errors,
     formats,
     gateways,
+    language,
     pictures,
     probes,
     security,
@@ -109,6 +110,7 @@ def create_app(services: Services, *, key: bytes) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies)  # type: ignore[method-assign]
     assets = Assets()
     formats.register(app, utc_offset_min=settings.utc_offset_min)
+    language.speak(app)
     app.jinja_env.globals.update(asset=assets.url, current=access.current, Role=Role)
     security.protect(app, map_origins=settings.map_origins, encrypted=settings.encrypted)
     access.guard(app, services.accounts)
@@ -118,6 +120,7 @@ def create_app(services: Services, *, key: bytes) -> Flask:
     errors.handle(app)
     app.register_blueprint(assets.blueprint())
     app.register_blueprint(sign_in.blueprint(services, limiter))
+    app.register_blueprint(language.blueprint())
     for page in (probes, map_page, pictures, cameras, gateways, alerts):
         app.register_blueprint(page.blueprint(services))
     return app

@@ -12,6 +12,7 @@ from cloud_sync.deployments import Deployment
 from cloud_sync.web import access
 from cloud_sync.web.formats import offset
 from cloud_sync.web.services import Services
+from cloud_sync.web.texts import say
 from edge_module.errors import ConfigError
 
 _TEXTS: Final = ("deploymentID", "locationName", "latitude", "longitude", "cameraID", "deploymentComments")
@@ -61,11 +62,19 @@ def blueprint(services: Services) -> Blueprint:
         deployment = existing(key)
         records = services.deployments.remove(key)
         _changed(services)
-        flash(f"{deployment.label} is removed; {records} pictures have changed their place. None of them is lost.")
+        flash(
+            say(
+                "%(camera)s is removed; %(count)s pictures have changed their place. None of them is lost.",
+                camera=deployment.label,
+                count=records,
+            )
+        )
         return redirect(url_for("cameras.listing"), 303)
 
     def existing(key: str) -> Deployment:
-        return services.deployments.get(key) or abort(404, "There is no such deployment; it may have been removed.")
+        return services.deployments.get(key) or abort(
+            404, say("There is no such deployment; it may have been removed.")
+        )
 
     def form(values: Mapping[str, str], deployment: Deployment | None = None, faults: list[str] | None = None) -> str:
         return render_template(
@@ -86,7 +95,13 @@ def blueprint(services: Services) -> Blueprint:
         except ConfigError as exc:
             return form(values, before, exc.faults), 400
         _changed(services)
-        flash(f"{deployment.label} is saved; {records} pictures have found their place.")
+        flash(
+            say(
+                "%(camera)s is saved; %(count)s pictures have found their place.",
+                camera=deployment.label,
+                count=records,
+            )
+        )
         return redirect(url_for("pictures.camera", key=deployment.key), 303)
 
     return pages

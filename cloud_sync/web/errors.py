@@ -11,24 +11,25 @@ from werkzeug.wrappers import Response
 
 from cloud_sync.database import StoreUnavailableError
 from cloud_sync.web.access import wants_page
+from cloud_sync.web.texts import mark, say
 
 log = logging.getLogger(__name__)
 
 _PAGES: Final[dict[int, tuple[str, str]]] = {
-    400: ("That cannot be answered", "Something in the address or the form is not as it should be."),
-    401: ("Please sign in", "You are not signed in, or your session has ended."),
-    403: ("Not for your role", "Your account may not see or do this."),
-    404: ("Not here", "There is no such page, or what it was about is no longer there."),
-    405: ("Not like this", "This address takes other requests."),
-    413: ("Too large", "This form takes less than was sent."),
-    429: ("Too many attempts", "Wait a minute, then try again."),
+    400: (mark("That cannot be answered"), mark("Something in the address or the form is not as it should be.")),
+    401: (mark("Please sign in"), mark("You are not signed in, or your session has ended.")),
+    403: (mark("Not for your role"), mark("Your account may not see or do this.")),
+    404: (mark("Not here"), mark("There is no such page, or what it was about is no longer there.")),
+    405: (mark("Not like this"), mark("This address takes other requests.")),
+    413: (mark("Too large"), mark("This form takes less than was sent.")),
+    429: (mark("Too many attempts"), mark("Wait a minute, then try again.")),
     500: (
-        "A fault of ours",
-        "It has been written to the log. Nothing that was recorded is lost; going back and trying again is safe.",
+        mark("A fault of ours"),
+        mark("It has been written to the log. Nothing that was recorded is lost; going back and trying again is safe."),
     ),
     503: (
-        "The database is away",
-        "Nothing is lost: gateways keep what is not confirmed. Try again in a minute, then look at the database.",
+        mark("The database is away"),
+        mark("Nothing is lost: gateways keep what is not confirmed. Try again in a minute, then look at the database."),
     ),
 }
 
@@ -39,7 +40,9 @@ def handle(app: Flask) -> None:
     @app.errorhandler(CSRFError)
     def _forged(error: HTTPException) -> Response:
         log.warning("a form without its token was refused: %s", error.description)
-        return _answer(400, "This form was not sent from this site, or it has grown old. Open it again and send it.")
+        return _answer(
+            400, say("This form was not sent from this site, or it has grown old. Open it again and send it.")
+        )
 
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> Response:
@@ -71,7 +74,7 @@ def handle(app: Flask) -> None:
 
 def _answer(code: int, what: str | None) -> Response:
     title, does = _PAGES.get(code, _PAGES[400] if code < 500 else _PAGES[500])  # noqa: PLR2004
-    text = what or does
+    title, text = say(title), what or say(does)
     if wants_page():
         return Response(render_template("error.html", code=code, title=title, text=text), code, mimetype="text/html")
     response: Response = jsonify({"status": code, "title": title, "detail": text})

@@ -9,6 +9,7 @@ from werkzeug.exceptions import BadRequest
 
 from cloud_sync.deployments import Deployment
 from cloud_sync.web.map_store import Span
+from cloud_sync.web.texts import say
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
@@ -57,7 +58,7 @@ class Filter:
             return list(deployments)
         chosen = [d for d in deployments if d.key in self.cameras]
         if len(chosen) != len(self.cameras):
-            raise BadRequest("The address asks for a camera that is not known. Choose one from the list.")
+            raise BadRequest(say("The address asks for a camera that is not known. Choose one from the list."))
         return chosen
 
 
@@ -69,7 +70,9 @@ def read(arguments: "MultiDict[str, str]", *, utc_offset_min: int) -> Filter:
     """
     first_day, last_day = _day(arguments, "from"), _day(arguments, "to")
     if first_day and last_day and last_day < first_day:
-        raise BadRequest(f"The last day, {last_day}, lies before the first, {first_day}.")
+        raise BadRequest(
+            say("The last day, %(last)s, lies before the first, %(first)s.", last=last_day, first=first_day)
+        )
     cameras = tuple(dict.fromkeys(filter(None, arguments.getlist("camera"))))
     return Filter(cameras=cameras, first_day=first_day, last_day=last_day, utc_offset_min=utc_offset_min)
 
@@ -81,7 +84,17 @@ def _day(arguments: "MultiDict[str, str]", name: str) -> date | None:
     try:
         day = date.fromisoformat(text)
     except ValueError as exc:
-        raise BadRequest(f"{name}: {text[:40]!r} is not a day such as 2026-11-01.") from exc
+        raise BadRequest(
+            say("%(field)s: %(text)s is not a day such as 2026-11-01.", field=name, text=repr(text[:40]))
+        ) from exc
     if day.year not in _YEARS:
-        raise BadRequest(f"{name}: {day} is out of range: {_YEARS[0]} to {_YEARS[-1]}.")
+        raise BadRequest(
+            say(
+                "%(field)s: %(day)s is out of range: %(least)s to %(most)s.",
+                field=name,
+                day=day,
+                least=_YEARS[0],
+                most=_YEARS[-1],
+            )
+        )
     return day

@@ -7,6 +7,7 @@ from flask import Flask
 from markupsafe import Markup
 
 from cloud_sync import deployments
+from cloud_sync.web.texts import plural, say
 
 NONE: Final = "\N{EN DASH}"
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
@@ -45,18 +46,20 @@ def offset(offset_min: int) -> str:
 def ago(instant: datetime | None) -> str:
     """How long ago, roughly."""
     if instant is None:
-        return "never"
+        return say("never")
     seconds = (datetime.now(UTC) - instant).total_seconds()
-    return "just now" if seconds < _MINUTE_S else f"{duration(seconds)} ago"
+    return say("just now") if seconds < _MINUTE_S else say("%(duration)s ago", duration=duration(seconds))
 
 
 def duration(seconds: float) -> str:
     """A time span by its largest unit."""
-    for unit, unit_s in (("day", _DAY_S), ("hour", _HOUR_S), ("minute", _MINUTE_S)):
-        if seconds >= unit_s:
-            count = int(seconds // unit_s)
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{seconds:.0f} seconds"
+    if seconds >= _DAY_S:
+        return plural("%(num)s day", "%(num)s days", int(seconds // _DAY_S))
+    if seconds >= _HOUR_S:
+        return plural("%(num)s hour", "%(num)s hours", int(seconds // _HOUR_S))
+    if seconds >= _MINUTE_S:
+        return plural("%(num)s minute", "%(num)s minutes", int(seconds // _MINUTE_S))
+    return plural("%(num)s second", "%(num)s seconds", round(seconds))
 
 
 def size(size_bytes: float | None) -> str:

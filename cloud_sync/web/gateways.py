@@ -7,6 +7,7 @@ from flask import Blueprint, abort, render_template
 from sqlalchemy import Row
 
 from cloud_sync.web.services import Services
+from cloud_sync.web.texts import say
 from edge_module.domain import Fate
 
 
@@ -29,7 +30,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @pages.get("/gateways/<gateway_id>")
     def gateway(gateway_id: str) -> str:
-        row = services.gateways.get(gateway_id) or abort(404, "There is no such gateway.")
+        row = services.gateways.get(gateway_id) or abort(404, say("There is no such gateway."))
         pictures, pictures_bytes = services.gateways.pictures(gateway_id)
         return render_template(
             "gateway.html",

@@ -12,6 +12,7 @@ from cloud_sync.web import blobs
 from cloud_sync.web.map_store import Seen, Span
 from cloud_sync.web.pictures_store import FATES, SHOWABLE, Cursor, Tab
 from cloud_sync.web.services import Services
+from cloud_sync.web.texts import say
 from edge_module.domain import KEPT_FATES, Fate
 from edge_module.errors import MediaError, TransientDelivery
 
@@ -39,13 +40,13 @@ def blueprint(services: Services) -> Blueprint:
     def _deployment(key: str) -> Deployment | None:
         if key == _UNASSIGNED:
             return None
-        return services.deployments.get(key) or abort(404, "There is no such camera; it may have been removed.")
+        return services.deployments.get(key) or abort(404, say("There is no such camera; it may have been removed."))
 
     @pages.get("/pictures/<key>")
     def picture(key: str) -> str:
         record = services.pictures.record(bytes.fromhex(key)) if _SHA256.fullmatch(key) else None
         if record is None:
-            abort(404, "There is no such picture.")
+            abort(404, say("There is no such picture."))
         deployment = services.deployments.get(record.deployment_key) if record.deployment_key else None
         stored = services.pictures.stored(record.media_id) if record.media_id else []
         shown, why_not = _shown(record, stored)
@@ -63,8 +64,10 @@ def blueprint(services: Services) -> Blueprint:
             if services.blobs.is_there(showable[-1]):
                 return showable[-1], ""
         except TransientDelivery:
-            return None, "It is stored, but Blob Storage does not answer just now. Try again in a minute."
-        return None, "It was stored, and has been deleted from storage since. What was recorded of it stands below."
+            return None, say("It is stored, but Blob Storage does not answer just now. Try again in a minute.")
+        return None, say(
+            "It was stored, and has been deleted from storage since. What was recorded of it stands below."
+        )
 
     @pages.get("/media/<media_id>/<variant>.jpg")
     def stored(media_id: str, variant: str) -> Response:
@@ -73,14 +76,14 @@ def blueprint(services: Services) -> Blueprint:
             abort(404)
         found = [m for m in services.pictures.stored(media_id) if m.variant in (SHOWABLE if small else (variant,))]
         if not found:
-            abort(404, "This picture is not stored at headquarters.")
+            abort(404, say("This picture is not stored at headquarters."))
         try:
             content = services.blobs.read(found[0])
             jpeg = blobs.thumbnail(content) if small else blobs.without_metadata(content)
         except MediaError as exc:
             abort(404, str(exc))
         except TransientDelivery:
-            abort(503, "Blob Storage does not answer just now. Try again in a minute.")
+            abort(503, say("Blob Storage does not answer just now. Try again in a minute."))
         response = Response(jpeg, mimetype="image/jpeg")
         response.cache_control.private = True
         response.cache_control.max_age = _CACHED_S
@@ -94,7 +97,7 @@ def _tab() -> Tab:
     try:
         return Tab(request.args.get("tab", Tab.ALL))
     except ValueError as exc:
-        raise BadRequest("tab: there are " + ", ".join(Tab) + ".") from exc
+        raise BadRequest(say("tab: there are %(tabs)s.", tabs=", ".join(Tab))) from exc
 
 
 def _cursor() -> Cursor | None:
@@ -102,21 +105,23 @@ def _cursor() -> Cursor | None:
     try:
         return Cursor.parse(text) if text else None
     except ValueError as exc:
-        raise BadRequest("before: is not a place in this list. Begin again from its first page.") from exc
+        raise BadRequest(say("before: is not a place in this list. Begin again from its first page.")) from exc
 
 
 def _why_not_stored(record: Row[Any]) -> str:
     fate = Fate(record.fate)
     if fate is Fate.HUMAN or record.withheld:
-        return "There may be a person in it: such pictures never leave the gateway."
+        return say("There may be a person in it: such pictures never leave the gateway.")
     if fate is Fate.UNREADABLE:
-        return "The file could not be read, so there is no picture of it. The card has what there is."
+        return say("The file could not be read, so there is no picture of it. The card has what there is.")
     if fate is Fate.DUPLICATE:
-        return "It has the same bytes as another file, under which it is stored."
+        return say("It has the same bytes as another file, under which it is stored.")
     if record.audit_probability is not None:
-        return "It was drawn for people to look at, and has not arrived yet."
+        return say("It was drawn for people to look at, and has not arrived yet.")
     if fate in KEPT_FATES:
-        return "It has not arrived yet: the gateway keeps the original, and sends it when its link and budget allow."
-    return (
+        return say(
+            "It has not arrived yet: the gateway keeps the original, and sends it when its link and budget allow."
+        )
+    return say(
         "The gateway judged it not to be worth the link. The card is the archive: ask for it before the card is wiped."
     )

@@ -8,8 +8,9 @@ from flask_limiter import Limiter
 from werkzeug.wrappers import Response
 
 from cloud_sync import accounts
-from cloud_sync.web import access
+from cloud_sync.web import access, language
 from cloud_sync.web.services import Services
+from cloud_sync.web.texts import say
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +40,13 @@ def blueprint(services: Services, limiter: Limiter) -> Blueprint:
         if token is None:
             log.info("a sign-in from %s was refused", request.remote_addr)
             page = render_template(
-                "sign_in.html", next=back, name=given_name(), fault="Name and password do not match. Please try again."
+                "sign_in.html",
+                next=back,
+                name=given_name(),
+                fault=say("Name and password do not match. Please try again."),
             )
             return page, 401
-        session.clear()
+        language.clear_session()
         session.permanent = True
         session[access.TOKEN] = token
         return redirect(back, 303)
@@ -50,8 +54,8 @@ def blueprint(services: Services, limiter: Limiter) -> Blueprint:
     @pages.post("/sign-out")
     def leave() -> Response:
         services.accounts.sign_out(access.asking().token)
-        session.clear()
-        flash("You are signed out.")
+        language.clear_session()
+        flash(say("You are signed out."))
         return redirect(url_for("sign_in.form"), 303)
 
     @pages.get("/password")
@@ -63,14 +67,14 @@ def blueprint(services: Services, limiter: Limiter) -> Blueprint:
     def change() -> Response | tuple[str, int]:
         who = access.asking()
         old, new = request.form.get("old", ""), request.form.get("new", "")
-        fault = accounts.fault_of_password(new, name=who.account.name, old=old)
+        fault = say(accounts.fault_of_password(new, name=who.account.name, old=old))
         if not fault and new != request.form.get("again", ""):
-            fault = "The two new passwords differ."
+            fault = say("The two new passwords differ.")
         if not fault and not services.accounts.change_password(who.account.name, old=old, new=new, token=who.token):
-            fault = "The present password is not right."
+            fault = say("The present password is not right.")
         if fault:
             return render_template("password.html", least=accounts.PASSWORD_MIN, fault=fault), 400
-        flash("Your password is changed. You have been signed out everywhere else.")
+        flash(say("Your password is changed. You have been signed out everywhere else."))
         return redirect(url_for("map.page"), 303)
 
     return pages

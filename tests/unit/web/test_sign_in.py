@@ -57,7 +57,8 @@ def test_every_page_but_the_open_ones_asks_who_is_there(site: Site) -> None:
                 continue
             open_to_all.add(rule.endpoint)
     assert open_to_all == {
-        "assets.asset", "assets.favicon", "probes.healthz", "probes.readyz", "sign_in.form", "sign_in.enter"
+        "assets.asset", "assets.favicon", "probes.healthz", "probes.readyz", "sign_in.form", "sign_in.enter",
+        "language.choose",
     }  # fmt: skip
 
 

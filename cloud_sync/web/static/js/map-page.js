@@ -27,7 +27,7 @@ async function start() {
     map.heat(form.elements.heat.checked);
   } catch (error) {
     console.warn("no map:", error);
-    wait.textContent = "The map cannot be drawn here (it needs WebGL); the list has everything.";
+    wait.textContent = JSON.parse(target.dataset.texts).noMap;
   }
 }
 

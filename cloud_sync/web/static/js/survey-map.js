@@ -38,7 +38,8 @@ export class SurveyMap {
     this.map = map;
     this.target = target;
     this.isPlaced = isPlaced;
-    map.getCanvas().setAttribute("aria-label", "Map of cameras; the list beside it has the same");
+    this.texts = JSON.parse(target.dataset.texts);
+    map.getCanvas().setAttribute("aria-label", this.texts.canvas);
     map.addSource("survey", { type: "geojson", data: NOTHING });
     for (const layer of layers()) map.addLayer(layer);
     map.on("click", (event) => this.choose(event));
@@ -74,12 +75,12 @@ export class SurveyMap {
     const cameras = [...new Map(found.map((f) => [f.properties.key, f.properties])).values()];
     if (cameras.length === 1) globalThis.location.assign(`/cameras/${cameras[0].key}`);
     if (cameras.length > 1) {
-      new this.library.Popup({ maxWidth: "20rem" }).setLngLat(lngLat).setDOMContent(choice(cameras)).addTo(this.map);
+      new this.library.Popup({ maxWidth: "20rem" }).setLngLat(lngLat).setDOMContent(choice(cameras, this.texts.row)).addTo(this.map);
     }
   }
 }
 
-function choice(cameras) {
+function choice(cameras, text) {
   const list = document.createElement("div");
   for (const camera of cameras) {
     const row = document.createElement("div");
@@ -87,7 +88,7 @@ function choice(cameras) {
     const link = document.createElement("a");
     link.href = `/cameras/${camera.key}`;
     link.textContent = camera.label;
-    row.append(link, ` ${camera.pictures} pictures, ${camera.panda} panda, ${camera.review} to review`);
+    row.append(link, ` ${text.replace(/{(\w+)}/g, (_, name) => camera[name])}`);
     list.append(row);
   }
   return list;
