@@ -8,7 +8,7 @@ STAMP := $(VENV)/.set-up
 TFLITE := build/venv-tflite
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshots runtimes test lint bench torture docs lock clean
+.PHONY: help setup demo screenshots runtimes test lint bench torture docs lock image image-test manifest clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,17 @@ lock: $(STAMP)  ## renew the lock files from pyproject.toml (slow)
 	  ../$(RUN) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links \
 	    --no-annotate --extra $$extra --output-file $$extra.txt ../pyproject.toml; \
 	  sed -i -e '/^# WARNING: pip install/d' -e '/^# Consider using a hashable/d' -e '/^ponya @/d' $$extra.txt; done
+
+ARCH ?= arm32v7
+LIMIT_MIN ?= 120
+image: $(STAMP)  ## build the gateway's image without a container engine into build/image: make image ARCH=arm64v8
+	$(RUN) -m deployment.image $(ARCH) --limit-min $(LIMIT_MIN)
+
+image-test: image  ## build the image, then test it: what it says of golden frames, and as IoT Edge would run it
+	PONYA_IMAGE=build/image/$(ARCH) $(RUN) -m pytest tests/image
+
+manifest: $(STAMP)  ## write build/deployment.ARCH.json: make manifest REPOSITORY=... VERSION=... REGISTRY_ADDRESS= ...
+	@$(RUN) -m deployment.manifest $(ARCH) $(addprefix --layer ,$(wildcard deployment/layers/*.json))
 
 clean:  ## remove what was set up and built
 	rm -rf $(VENV) build

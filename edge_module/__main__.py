@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_module import log
+from edge_module import log, surroundings
 from edge_module import settings as settings_module
 from edge_module.ending import Ending
-from edge_module.errors import CardError, ConfigError, LedgerError, ModelError
+from edge_module.errors import CardError, ConfigError, LedgerError, ModelError, SurroundingsError
 
 if TYPE_CHECKING:
     from edge_module.settings import Settings
@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         sources = _sources(arguments)
         settings = settings_module.combine(*sources)
         if arguments.command is _run:
+            surroundings.check(settings, os.environ)
             folder = Path(settings.data_dir).expanduser() / "logs"
             log.of_gateway(settings.log_level, folder, bytes_max=settings.log_max_bytes)
         else:
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         for fault in exc.faults:
             print(f"setting: {fault}", file=sys.stderr)
         return CANNOT_START
-    except (CardError, ModelError, LedgerError) as exc:
+    except (CardError, ModelError, LedgerError, SurroundingsError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return CANNOT_START
     except BrokenPipeError:  # the reader of our output has gone; what was settled stays settled

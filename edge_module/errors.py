@@ -32,6 +32,10 @@ class ModelError(PonyaError):
     """The model cannot be trusted: roll back, or refuse to start. Names file and fault."""
 
 
+class SurroundingsError(PonyaError):
+    """The machine or container lacks something: refuse to start, say what to mount or free."""
+
+
 class LedgerError(PonyaError):
     """The ledger cannot be trusted or written: stop before anything is claimed."""
 

@@ -170,6 +170,10 @@ class Settings:
         default="/media/cards", twin=False,
         doc="Folder in which cards appear, one folder a card.",
     )]
+    must_be_mounts: Annotated[str | None, Setting(
+        default=None, twin=False, pattern=r"(/[^:]*)(:/[^:]*)*", form="absolute paths with colons between",
+        doc="Folders without which a gateway does not start, unless something is mounted there; the image sets it.",
+    )]
     poll_s: Annotated[float, Setting(
         default=5, least=0.1, most=600, unit="s",
         doc="How often the cards folder is looked at, besides whenever the kernel tells of a change.",

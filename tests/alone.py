@@ -37,10 +37,12 @@ class Alone:
     def start(self, **settings: object) -> None:
         own: dict[str, object] = {"data_dir": self.data, "cards_dir": self.cards, "poll_s": 0.2, "log_level": "info"}
         own |= self.settings | settings
+        # IoT Edge's word where its socket would be; nobody listens there.
+        edge = {"IOTEDGE_WORKLOADURI": f"unix://{self.folder}/workload.sock"}
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "edge_module", "run"],
-                cwd=ROOT, env=environment(**own) | self.more_environment,
+                cwd=ROOT, env=environment(**own) | edge | self.more_environment,
                 stdout=log, stderr=log,
             )  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""What IoT Edge is told to run on a gateway."""

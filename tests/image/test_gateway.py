@@ -1,0 +1,102 @@
+"""The module out of the image against the local hubs: a card in, verdicts and pictures out, confirmed, safe to wipe."""
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from azure.iot.hub import IoTHubRegistryManager
+
+from edge_module import wire
+from tests.image.inside import Container
+from tests.integration.gateway.conftest import Running
+from tests.local_azure import EventStream, Gateway, LocalAzure, wait_until
+
+SLOW_S = 600
+"""Emulated, on a busy machine."""
+
+pytestmark = [
+    pytest.mark.timeout(2400),
+    pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLSv1_2 is deprecated:DeprecationWarning"),
+]
+
+
+class InImage(Running):
+    """A gateway whose process comes out of the image."""
+
+    container: Container
+
+    def start(self, **settings: str) -> None:
+        """Start what the image runs by itself, as IoT Edge would."""
+        socket = Path(self.edge.module_env["IOTEDGE_WORKLOADURI"].removeprefix("unix://"))
+        socket.chmod(0o666)  # as IoT Edge makes it
+        env = {
+            "PONYA_POLL_S": "0.5",
+            "PONYA_SETTLE_S": "0",
+            "PONYA_CONFIRM_INTERVAL_S": "1",
+            "PONYA_RETRY_LONGEST_S": "1",
+            "PONYA_RECONNECT_S": "1",
+            "PONYA_LOG_LEVEL": "info",
+        }
+        container = replace(self.container, socket=socket, environment={**self.edge.module_env, **env})
+        with (self.folder / "gateway.log").open("ab") as log:
+            self.process = container.start(log)
+
+
+@pytest.fixture
+def running(  # noqa: PLR0917
+    container: Container,
+    local_azure: LocalAzure,
+    gateway: Gateway,
+    stream: EventStream,
+    registry: IoTHubRegistryManager,
+    tmp_path: Path,
+) -> Iterator[InImage]:
+    made = InImage(azure=local_azure, edge=gateway, folder=tmp_path, stream=stream, registry=registry)
+    made.container = container
+    made.data, made.cards = container.folder("/data"), container.folder("/media/cards")
+    yield made
+    if made.process is not None:
+        died = made.process.poll()
+        made.process.kill()
+        made.process.wait()
+        assert died is None, f"the gateway ended with status {died}:\n{made.log()[-3000:]}"
+
+
+def test_a_card_becomes_safe_to_wipe(running: InImage) -> None:
+    own = f"own-{running.name}"
+    running.service.create_container(own)
+    running.start()
+    wait_until(lambda: running.edge.status()["modules_connected"], timeout_s=SLOW_S, what=running.log())
+    wait_until(
+        lambda: running.call("setUploadSas", running.credential(own))[0] == 200, timeout_s=SLOW_S, what=running.log()
+    )
+    running.insert("card")
+
+    def got(kind: type) -> list[object]:
+        return [message.payload for message in running.messages() if isinstance(message.payload, kind)]
+
+    wait_until(lambda: got(wire.MediaStored), timeout_s=SLOW_S, what=running.log())
+    assert list(running.service.get_container_client(own).list_blobs())
+
+    def safe() -> bool:
+        highest = running.value("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+        running.confirm(int(highest))
+        return any(isinstance(one, wire.Receipt) and one.receipt.safe_to_wipe for one in got(wire.Receipt))
+
+    wait_until(safe, timeout_s=SLOW_S, what=running.log())
+    owner = {path.stat().st_uid for path in running.data.rglob("*")}
+    assert owner == {10001}
+
+
+def test_it_ends_when_asked(running: InImage) -> None:
+    running.start()
+    wait_until(lambda: running.edge.status()["modules_connected"], timeout_s=SLOW_S, what=running.log())
+    assert running.process
+    children = subprocess.run(
+        ["pgrep", "--parent", str(running.process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    subprocess.run(["kill", "-TERM", *children], check=True)  # as an engine tells the container's first process
+    assert running.process.wait(120) == 0, running.log()
+    running.process = None
