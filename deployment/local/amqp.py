@@ -12,29 +12,24 @@ import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
 
 from proton import (
-    UNDESCRIBED,
-    Array,
     Collector,
     Condition,
     Connection,
-    Data,
     Delivery,
-    Described,
     Endpoint,
     Link,
     Message,
     Transport,
     symbol,
-    timestamp,
 )
 
-from deployment.local import EVENT_HUB, sas
+from deployment.local import EVENT_HUB
+from deployment.local.amqp_messages import cursor, message
 from deployment.local.amqp_padding import Padder
-from deployment.local.errors import RefusedError, unauthorized
-from deployment.local.event_log import POSITION_FIELDS, EventLog, Stored
+from deployment.local.amqp_requests import Grants, describe
+from deployment.local.event_log import EventLog
 from deployment.local.faults import Hop
 
 if TYPE_CHECKING:
@@ -43,7 +38,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _RECEIVER: Final = re.compile(r"(?:amqps?://[^/]+/)?([^/]+)/ConsumerGroups/([^/]+)/Partitions/(\d+)", re.IGNORECASE)
-_POSITION: Final = re.compile(r"amqp\.annotation\.x-opt-([a-z-]+)\s*(>=?)\s*'([^']*)'")
 _EPOCH: Final = symbol("com.microsoft:epoch")
 _IDLE_TIMEOUT_S: Final = 120
 _TICK_S: Final = 1.0
@@ -131,7 +125,7 @@ class _Server(asyncio.Protocol):
         self._engine.max_frame_size = _FRAME_BYTES
         self._engine.bind(self._connection)
         self._reply_links: dict[str, Link] = {}
-        self._granted: dict[str, int] = {}
+        self._grants = Grants(shared.policy_key)
         self._tag = 0
         self.receivers: dict[Link, _Receiver] = {}
         self._handlers: dict[str, Callable[[Any], None]] = {
@@ -190,7 +184,7 @@ class _Server(asyncio.Protocol):
     def _tick(self) -> None:
         self._engine.tick(time.monotonic())
         for receiver in list(self.receivers.values()):
-            if not self._may_read(receiver.link.remote_source.address):
+            if not self._grants.may_read(receiver.link.remote_source.address):
                 self._refuse(receiver.link, "amqp:unauthorized-access", "the token has expired")
         self.flush()
         self._timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
@@ -233,7 +227,7 @@ class _Server(asyncio.Protocol):
         if not found or not known or int(found[3]) >= events.partitions:
             self._refuse(link, "amqp:not-found", f"no such stream, consumer group or partition: {source}")
             return
-        if not self._may_read(source):
+        if not self._grants.may_read(source):
             self._refuse(link, "amqp:unauthorized-access", f"no token was put for {source}")
             return
         epoch = (link.remote_properties or {}).get(_EPOCH)
@@ -242,7 +236,7 @@ class _Server(asyncio.Protocol):
             server=self,
             group=found[2].lower(),
             partition=int(found[3]),
-            cursor=self._cursor(int(found[3]), _filter(link)),
+            cursor=cursor(events, int(found[3]), link),
             epoch=None if epoch is None else int(epoch),
         )
         if not self._take(receiver):
@@ -263,15 +257,6 @@ class _Server(asyncio.Protocol):
                 one.server._refuse(one.link, "amqp:link:stolen", f"taken by a receiver of level {receiver.epoch}")  # noqa: SLF001 - same class
                 one.server.flush()
         return True
-
-    def _cursor(self, partition: int, selector: str) -> int:
-        events = self._shared.events
-        found = _POSITION.search(selector)
-        if not found or found[1] not in POSITION_FIELDS:
-            return events.state(partition).first_sequence
-        if found[3] == "@latest":
-            return events.end(partition)
-        return events.position(partition, found[1], int(found[3]), inclusive=found[2] == ">=")
 
     def _link_closed(self, event: Any) -> None:
         self.receivers.pop(event.link, None)
@@ -302,7 +287,7 @@ class _Server(asyncio.Protocol):
             if not stored:
                 break
             for one in stored:
-                self._put(link, _message(one))
+                self._put(link, message(one))
                 receiver.cursor = one.sequence + 1
         if link.drain_mode:
             link.drained()
@@ -325,107 +310,10 @@ class _Server(asyncio.Protocol):
         delivery.settle()
         link.flow(1)
         address = link.remote_target.address
-        reply = self._put_token(request) if address == "$cbs" else self._describe(request)
+        reply = (
+            self._grants.put_token(request)
+            if address == "$cbs"
+            else describe(request, self._shared.events, self._grants)
+        )
         reply.correlation_id = request.id
         self._put(self._reply_links[address], reply)
-
-    def _put_token(self, request: Message) -> Message:
-        audience = _path(str((request.properties or {}).get("name", "")))
-        try:
-            expires = _checked_token(str(request.body), audience, self._shared.policy_key)
-        except RefusedError as exc:
-            _log.info("token for %s refused: %s", audience, exc)
-            return _status(401, str(exc))
-        self._granted[audience] = expires
-        return _status(202, "Accepted")
-
-    def _may_read(self, source: str) -> bool:
-        path = _path(source)
-        return any(
-            expires > time.time() and f"{path}/".startswith(f"{audience}/")
-            for audience, expires in self._granted.items()
-        )
-
-    def _describe(self, request: Message) -> Message:
-        asked = request.properties or {}
-        events, kind = self._shared.events, asked.get("type")
-        if not self._may_read(EVENT_HUB) and not any(expires > time.time() for expires in self._granted.values()):
-            return _status(401, "no token was put on $cbs")
-        if str(asked.get("name", "")).lower() != EVENT_HUB:
-            return _status(404, f"no stream {asked.get('name')}")
-        reply = _status(200, "OK")
-        if kind == "com.microsoft:eventhub":
-            numbers = [str(number) for number in range(events.partitions)]
-            reply.body = {
-                "name": EVENT_HUB,
-                "type": kind,
-                "created_at": timestamp(events.created_ms),
-                "partition_count": events.partitions,
-                "partition_ids": Array(UNDESCRIBED, Data.STRING, *numbers),
-            }
-            return reply
-        partition = str(asked.get("partition", ""))
-        if not (partition.isascii() and partition.isdigit() and int(partition) < events.partitions):
-            return _status(404, f"no partition {partition}")
-        state = events.state(int(partition))
-        reply.body = {
-            "name": EVENT_HUB,
-            "type": "com.microsoft:partition",
-            "partition": partition,
-            "begin_sequence_number": state.first_sequence,
-            "last_enqueued_sequence_number": state.last_sequence,
-            "last_enqueued_offset": str(state.last_offset),
-            "last_enqueued_time_utc": timestamp(state.last_enqueued_ms),
-            "is_partition_empty": state.is_empty,
-        }
-        return reply
-
-
-def _message(stored: Stored) -> Message:
-    message = Message(body=stored.body, inferred=True, properties=stored.application or None)
-    message.annotations = {
-        "x-opt-sequence-number": stored.sequence,
-        "x-opt-offset": str(stored.offset),
-        "x-opt-enqueued-time": timestamp(stored.enqueued_ms),
-        "iothub-enqueuedtime": timestamp(stored.enqueued_ms),
-        **stored.annotations,
-    }
-    system = stored.system
-    if "message-id" in system:
-        message.id = system["message-id"]
-    if "correlation-id" in system:
-        message.correlation_id = system["correlation-id"]
-    if "user-id" in system:
-        message.user_id = system["user-id"].encode()
-    message.content_type = symbol(system["content-type"]) if "content-type" in system else None
-    message.content_encoding = symbol(system["content-encoding"]) if "content-encoding" in system else None
-    return message
-
-
-def _checked_token(token: str, audience: str, key: bytes) -> int:
-    """When a token for an audience expires. Host names are those the client uses: what counts is the path."""
-    named = re.search(r"sr=([^&]*)", token)
-    scope = unquote(named[1]) if named else ""
-    expires = sas.check(token, scope, [key])
-    if not f"{audience}/".startswith(f"{_path(scope)}/".lstrip("/")):
-        raise unauthorized("the token is for another resource")
-    return expires
-
-
-def _status(code: int, description: str) -> Message:
-    return Message(properties={"status-code": code, "status-description": description})
-
-
-def _filter(link: Link) -> str:
-    """The selector text of a receiver's source filter."""
-    given = link.remote_source.filter
-    given.rewind()
-    if not given.next():
-        return ""
-    values = [value.value if isinstance(value, Described) else value for value in (given.get_object() or {}).values()]
-    return str(values[-1]) if values else ""
-
-
-def _path(address: str) -> str:
-    """An address without scheme and host: audiences and scopes differ in these between SDKs."""
-    return (urlsplit(address).path if "://" in address else address).strip("/").lower()

@@ -22,6 +22,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from deployment.local import HUB_NAME, sas
+from deployment.local.background import Background
 from deployment.local.errors import RefusedError, invalid
 from deployment.local.event_log import Event, EventLog
 from deployment.local.faults import Hop
@@ -47,7 +48,7 @@ class Links:
         self._changed = asyncio.Condition()
         self._calls: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._numbers = itertools.count(1)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     def is_online(self, key: Key) -> bool:
         """Whether a module (or an edge hub itself) is connected now."""
@@ -69,7 +70,9 @@ class Links:
         if previous := self._open.get(device_id):
             await previous.close()
         self._open[device_id] = link
-        expiry = asyncio.get_running_loop().call_later(expires - time.time(), lambda: self._start(link.close()))
+        expiry = asyncio.get_running_loop().call_later(
+            expires - time.time(), lambda: self._background.start(link.close())
+        )
         try:
             self.send_modules(device_id)
             async for frame in link:
@@ -101,7 +104,7 @@ class Links:
     def drop(self, device_id: str) -> None:
         """End a gateway's link: it was removed, disabled, or has other keys."""
         if link := self._open.get(device_id):
-            self._start(link.close())
+            self._background.start(link.close())
 
     async def call(
         self, key: Key, name: str, payload: Any, *, response_timeout_s: float, connect_timeout_s: float
@@ -190,23 +193,12 @@ class Links:
 
     def _send(self, device_id: str, frame: dict[str, Any]) -> None:
         if (link := self._open.get(device_id)) and not link.closed:
-            self._start(link.send_json(frame))
+            self._background.start(link.send_json(frame))
 
     def _break_if_cut(self) -> None:
         if self.hop.fault.cut:
             for device_id in self._open:
                 self.drop(device_id)
-
-    def _start(self, work: Any) -> None:
-        async def quietly() -> None:
-            try:
-                await work
-            except ConnectionError as exc:
-                _log.info("link lost while writing: %r", exc)
-
-        task = asyncio.ensure_future(quietly())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def message_bytes(body: bytes, system: dict[str, str], application: dict[str, str]) -> int:

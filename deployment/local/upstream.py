@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from deployment.local import HUB_NAME, sas
+from deployment.local.background import Background
 from deployment.local.edge_store import Change, EdgeStore, Queued
 from deployment.local.faults import Hop
 
@@ -51,7 +52,7 @@ class Upstream:
         self._queued = asyncio.Event()
         self._stored = asyncio.Event()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     def wake(self) -> None:
         """Something was queued."""
@@ -59,7 +60,7 @@ class Upstream:
 
     def tell_presence(self, module_id: str, connected: bool) -> None:
         """A module came or went."""
-        self._start(self._send({"op": "presence", "module": module_id, "connected": connected}))
+        self._background.start(self._send({"op": "presence", "module": module_id, "connected": connected}))
 
     async def run(self) -> None:
         """Keep the link up for ever."""
@@ -151,9 +152,9 @@ class Upstream:
                 if self._store.patch_desired(change.module_id, change.patch, change.version):
                     self.modules.push(change)
                 else:
-                    self._start(self._send({"op": "sync"}))
+                    self._background.start(self._send({"op": "sync"}))
             case "method":
-                self._start(self._call(frame))
+                self._background.start(self._call(frame))
             case other:
                 raise ValueError(f"unknown op {other!r}")
 
@@ -176,15 +177,4 @@ class Upstream:
 
     def _break_if_cut(self) -> None:
         if self.hop.fault.cut:
-            self._start(self._close())
-
-    def _start(self, work: Any) -> None:
-        async def quietly() -> None:
-            try:
-                await work
-            except ConnectionError as exc:
-                _log.debug("not told: %r", exc)
-
-        task = asyncio.ensure_future(quietly())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._background.start(self._close())
