@@ -123,8 +123,14 @@ def run(
     from edge_module.blobs import Blobs, UploadSas  # noqa: PLC0415
     from edge_module.cards import Cards  # noqa: PLC0415
     from edge_module.hub import Hub  # noqa: PLC0415
+    from edge_module.lamp import Lamp  # noqa: PLC0415
     from edge_module.methods import Methods  # noqa: PLC0415
     from edge_module.model_fetch import fetch  # noqa: PLC0415
+    from edge_module.pace import Pace  # noqa: PLC0415
+    from edge_module.page.guard import Guard  # noqa: PLC0415
+    from edge_module.page.panel import Panel  # noqa: PLC0415
+    from edge_module.page.server import Page  # noqa: PLC0415
+    from edge_module.stick import Stick  # noqa: PLC0415
 
     folder, stop, clock = Path(settings.data_dir).expanduser(), ending.stop, clock or SystemClock()
     with _open_whatever_the_disk(settings, clock) as (ledger, kept):
@@ -161,13 +167,27 @@ def run(
             courier.wake()
             pictures.wake()
 
+        pace = Pace()
+        lamps: list[Lamp] = []
+
+        def cards_changed() -> None:
+            for lamp in lamps:
+                lamp.wake()
+
+        def confirm(confirmed: wire.Confirmed) -> None:
+            before = ledger.outbox.backlog().unconfirmed_bytes
+            courier.confirm(confirmed)
+            after = ledger.outbox.backlog().unconfirmed_bytes
+            pace.confirmed(max(0, before - after), clock.monotonic_s(), all_of_it=not after)
+            cards_changed()
+
         def heard() -> None:
             courier.connected()
             pictures.connected()
 
         twin = Twin(
             folder=folder, local=local, check=lambda wanted: wanted.thresholds(models.model.head.thresholds),
-            confirm=courier.confirm, deployments=ledger.belongings.know, model=models.want, on_read=heard,
+            confirm=confirm, deployments=ledger.belongings.know, model=models.want, on_read=heard,
             reported=reported,
         )  # fmt: skip
         turns = Turns(lambda: 1 if thermal.hot() else twin.settings.workers)
@@ -179,11 +199,20 @@ def run(
                 originals=kept, stop=stop, breath=breath,
                 on_complete=models.worked, turns=turns,
             ),
-            wake_courier=wake, breath=breath,
+            wake_courier=wake, breath=breath, on_change=cards_changed,
         )  # fmt: skip
         health = Health(
             ledger=ledger, folder=folder, clock=clock, model_id=lambda: models.model.model_id,
             activity=lambda: _PAUSED if ceiling.paused else cards.activity, storage=storage, thermal=thermal,
+        )  # fmt: skip
+
+        stick = Stick(
+            folder=Path(settings.bundles_dir), keys=folder / "bundle-keys.json", ledger=ledger, originals=kept,
+            on_confirmed=wake,
+        )  # fmt: skip
+        panel = Panel(
+            cards=cards, ledger=ledger, pace=pace, stick=stick, connected=lambda: hub.connected, clock=clock,
+            measures=health.measures, disk_fault=lambda: storage.trouble is not None,
         )  # fmt: skip
 
         def use_credential(sas: UploadSas) -> None:
@@ -211,6 +240,17 @@ def run(
             worker("models", lambda: models.run(stop, beat=partial(watch.beat, "models"))),
             worker("status", report_status),
         ]
+        if settings.page_port:
+            page = Page(
+                address=settings.page_address, port=settings.page_port, seen=panel.seen, stick=stick,
+                guard=Guard(lambda: twin.settings.page_pin, clock.monotonic_s),
+                pin_set=lambda: twin.settings.page_pin is not None,
+            )  # fmt: skip
+            workers.append(worker("page", lambda: page.run(stop, beat=partial(watch.beat, "page"))))
+        if settings.signal_command:
+            lamp = Lamp(settings.signal_command, panel.word)
+            lamps.append(lamp)
+            workers.append(worker("lamp", lambda: lamp.run(stop, beat=partial(watch.beat, "lamp"))))
         watch.start()
         for one in workers:
             one.start()

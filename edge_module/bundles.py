@@ -3,7 +3,9 @@
 What is in a bundle stays owed until headquarters confirms it, by file or by link: a lost stick loses nothing.
 """
 
+import contextlib
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,11 @@ from edge_module.originals import Originals
 from edge_module.pictures import make_picture
 
 _PIECE_BYTES: Final = 1 << 20
+Progress = Callable[[int, int], None]
+
+
+def _unwatched(_done: int, _total: int) -> None:
+    return
 
 
 def read_keys(path: Path) -> GatewayKeys:
@@ -30,8 +37,17 @@ def read_keys(path: Path) -> GatewayKeys:
         raise BundleError(f"{path}: {exc}; headquarters makes it: python -m cloud_sync bundle enrol") from exc
 
 
-def write(ledger: Ledger, originals: Originals, keys: GatewayKeys, folder: Path) -> tuple[Path, int, int]:
+def write(
+    ledger: Ledger, originals: Originals, keys: GatewayKeys, folder: Path, *, on_progress: Progress = _unwatched
+) -> tuple[Path, int, int]:
     """Write everything that is owed into a bundle in `folder`.
+
+    Args:
+        ledger: what is owed.
+        originals: the kept pictures.
+        keys: to encrypt for headquarters, and to sign.
+        folder: of the stick.
+        on_progress: called with how many pictures and messages are written, and how many there are.
 
     Returns:
         The file, how many messages and how many pictures it holds.
@@ -48,7 +64,10 @@ def write(ledger: Ledger, originals: Originals, keys: GatewayKeys, folder: Path)
     try:
         with beside.open("wb") as file:
             bundle = BundleWriter(file, keys, ledger_id=ledger.ledger_id, created_at=now)
-            for upload in ledger.uploads.owed():
+            uploads = ledger.uploads.owed()
+            total = len(uploads) + ledger.outbox.backlog().messages
+            for upload in uploads:
+                on_progress(pictures, total)
                 try:
                     picture = make_picture(upload, originals)
                 except MediaError as exc:
@@ -63,12 +82,14 @@ def write(ledger: Ledger, originals: Originals, keys: GatewayKeys, folder: Path)
             for sequence, body in ledger.outbox.unconfirmed():
                 bundle.add_message(sequence, body)
                 messages += 1
+                on_progress(pictures + messages, max(total, pictures + messages))
             bundle.finish()
             file.flush()
             os.fsync(file.fileno())
         rename_durably(beside, path)
     except OSError as exc:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the stick may be gone
+            beside.unlink()
         raise BundleError(f"{path}: {exc.strerror}; nothing is lost, try another stick") from exc
     return path, messages, pictures
 

@@ -178,6 +178,26 @@ class Settings:
         default=5, least=0.1, most=600, unit="s",
         doc="How often the cards folder is looked at, besides whenever the kernel tells of a change.",
     )]
+    page_address: Annotated[str, Setting(
+        default="127.0.0.1", pattern=r"[0-9A-Fa-f:.]{2,45}", form="an IP address of the gateway's", twin=False,
+        doc="Where the page for technicians listens; `0.0.0.0` for every network that the gateway is on.",
+    )]
+    page_port: Annotated[int, Setting(
+        default=8377, least=0, most=65535, twin=False,
+        doc="The page's port; 0 for no page.",
+    )]
+    page_pin: Annotated[str | None, Setting(
+        default=None, pattern=r"[0-9]{6,12}", form="6 to 12 digits", secret=True,
+        doc="Opens the page: cards' names, and writing to a stick. Without it the page says only how things stand.",
+    )]
+    bundles_dir: Annotated[str, Setting(
+        default="/media/bundles", twin=False,
+        doc="Where a stick labelled PONYA-OUT is mounted, writable, to carry what is owed by hand.",
+    )]
+    signal_command: Annotated[str | None, Setting(
+        default=None, twin=False,
+        doc="A command for a lamp: called with waiting, reading, sending, safe, wait or error whenever that changes.",
+    )]
     confirm_interval_s: Annotated[float, Setting(
         default=60, least=0, most=3600, unit="s",
         doc="How long headquarters may take to answer: what it misses is not sent, and nothing asked, again before.",
