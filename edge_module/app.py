@@ -212,7 +212,7 @@ def run(
         )  # fmt: skip
         panel = Panel(
             cards=cards, ledger=ledger, pace=pace, stick=stick, connected=lambda: hub.connected, clock=clock,
-            measures=health.measures, disk_fault=lambda: storage.trouble is not None,
+            measures=health.measures, disk_fault=lambda: storage.trouble is not None or ceiling.paused,
         )  # fmt: skip
 
         def use_credential(sas: UploadSas) -> None:
