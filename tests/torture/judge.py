@@ -191,6 +191,12 @@ def differences(expected: Expected, found: Expected) -> list[str]:
         if wanted != got:
             other = {name: (wanted[name], got[name]) for name in wanted if wanted[name] != got[name]}
             faults.append(f"row differs: {wanted['path']}: {other}")
+    held_back = {row["media_id"] for row in found.rows.values() if row["fate"] == "human" or row["withheld"]}
+    faults += [
+        f"{variant} of {media_id} left the gateway, and there may be a person in it"
+        for media_id, variant in found.pictures
+        if media_id in held_back and variant != "withheld"
+    ]
     if expected.pictures != found.pictures:
         faults.append(f"pictures differ: {expected.pictures.items() ^ found.pictures.items()}")
     if expected.receipt != found.receipt:

@@ -39,6 +39,9 @@ _HURRIED: Final = {
     "PONYA_RETRY_LONGEST_S": "4",
     "PONYA_RECONNECT_S": "1",
     "PONYA_LOG_LEVEL": "info",
+    "PONYA_BUDGET_BYTES": "100000000000",  # days pass too slowly for a round
+    "PONYA_REVIEW_CROPS_PER_DAY": "100000",
+    "PONYA_AUDIT_PER_MILLE": "300",
 }
 _HQ_SETTINGS: Final = {
     "CONFIRM_INTERVAL_S": "0.5",
