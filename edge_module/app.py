@@ -120,7 +120,8 @@ def run(
         LedgerError: the ledger cannot be opened.
     """
     # The SDKs take their time to import: only a gateway needs them.
-    from edge_module.blobs import Blobs, UploadSas  # noqa: PLC0415
+    from edge_module.actions import Actions  # noqa: PLC0415
+    from edge_module.blobs import Blobs  # noqa: PLC0415
     from edge_module.cards import Cards  # noqa: PLC0415
     from edge_module.hub import Hub  # noqa: PLC0415
     from edge_module.lamp import Lamp  # noqa: PLC0415
@@ -149,10 +150,11 @@ def run(
         blobs = Blobs()
         hub = Hub(reconnect_s=settings.reconnect_s)
         reported = Reported(hub.report)
+        installed = installed_models(settings)
         models = Models(
-            installed=installed_models(settings), base=model_folder(settings),
+            installed=installed, base=model_folder(settings),
             golden=model_store.SHIPPED_MODEL_DIR / "golden", settings=lambda: twin.settings,
-            alert=lambda code, text: _alert(ledger, code, text), reported=reported, fetch=fetch, clock=clock,
+            alert=partial(_alert, ledger), reported=reported, fetch=fetch, clock=clock,
         )  # fmt: skip
         courier = Courier(
             ledger=ledger, link=hub, clock=clock, settings=lambda: twin.settings, reading=lambda: cards.reading,
@@ -215,10 +217,6 @@ def run(
             measures=health.measures, disk_fault=lambda: storage.trouble is not None or ceiling.paused,
         )  # fmt: skip
 
-        def use_credential(sas: UploadSas) -> None:
-            blobs.set_credential(sas)
-            pictures.credential_changed()
-
         def report_status() -> None:
             while not stop.is_set():
                 watch.beat("status", allow_s=twin.settings.status_interval_s)
@@ -226,7 +224,13 @@ def run(
                 _tell_status(ledger, health, clock)
                 stop.wait(twin.settings.status_interval_s)
 
-        methods = Methods(set_upload_sas=use_credential, status=health.measures)
+        actions = Actions(
+            folder=folder, base=model_folder(settings), ledger=ledger, originals=kept, cards=cards, blobs=blobs,
+            pictures=pictures, health=health, models=models, installed=installed, settings=lambda: twin.settings,
+            wake=wake, report=partial(_alert, ledger),
+            breath=Breath(stop, beat=partial(watch.beat, "jobs"), check=storage.check, hot=thermal.hot),
+        )  # fmt: skip
+        methods = Methods(actions)
         worker = partial(Worker, ending=ending, watch=watch, storage=storage, folder=folder)
         workers = [
             worker(
@@ -238,6 +242,7 @@ def run(
             worker("pictures", lambda: pictures.run(stop)),
             worker("twin", lambda: twin.run(stop, beat=partial(watch.beat, "twin"))),
             worker("models", lambda: models.run(stop, beat=partial(watch.beat, "models"))),
+            worker("jobs", lambda: actions.jobs.run(stop, beat=partial(watch.beat, "jobs"))),
             worker("status", report_status),
         ]
         if settings.page_port:

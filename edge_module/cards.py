@@ -202,6 +202,21 @@ class Cards:
         self.wake()
         return bool(places)
 
+    def mount_of(self, card_id: str) -> Mount | None:
+        """The card with this id, if it is in the gateway.
+
+        Returns:
+            None too where it was just taken out, or does not answer.
+        """
+        for place in list(self._places.values()):
+            seen = place.seen
+            if seen.card_id == card_id and seen.state not in (PlaceState.CONFLICT, PlaceState.TWICE, PlaceState.HUNG):
+                try:
+                    return Mount(place.root, io=place.io, uuid_of=self._uuid_of)
+                except CardError as exc:
+                    _log.info("card %s: %s", seen.name, exc)
+        return None
+
     # --- this room's own thread ---------------------------------------------------------------------------------
 
     def run(self) -> None:

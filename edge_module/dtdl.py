@@ -42,6 +42,16 @@ def interface() -> dict[str, Any]:
                 "description": "The model to use; docs/models.md. Reported are `model_id` and `state`.",
                 "schema": _object(_MODEL),
             },
+            *(
+                {
+                    "@type": "Command",
+                    "name": name,
+                    "description": described,
+                    **({"request": {"name": "parameters", "schema": _object(request)}} if request else {}),
+                    **({"response": {"name": "answer", "schema": _object(response)}} if response else {}),
+                }
+                for name, (described, request, response) in _COMMANDS.items()
+            ),
         ],
     }
 
@@ -80,6 +90,42 @@ _MODEL: Final = [
     _field("model_id", "string", "Reported: the model in force."),
     _field("state", "string", "Reported: downloading, trying, waiting, installed, refused or rolled_back."),
 ]
+
+_CARD: Final = _field("card_id", "string", "Which card; every one unless given.")
+_JOB: Final = _field("job", "string", "Its id; ends in the alert job_done or job_failed.")
+_COMMANDS: Final[dict[str, tuple[str, list[dict[str, Any]], list[dict[str, Any]]]]] = {
+    "getStatus": ("What status telemetry says, now: its measures.", [], [_field("activity", "string")]),
+    "rescanCard": ("Reads a card again.", [_CARD], [_field("card_ids", _array("string"))]),
+    "uploadMedia": (
+        "Has a picture sent.",
+        [_field("media_id", "string"), _field("variant", "string", "crop, frame or original")],
+        [_field("state", "string", "queued, stored, gone, withheld or unknown")],
+    ),
+    "releaseMedia": (
+        "Kept originals need not be kept any more.",
+        [_field("media_ids", _array("string"))],
+        [_field("released", "integer"), _field("not_kept", _array("string"))],
+    ),
+    "retryFailed": ("Tries again at once.", [], [_field("messages", "integer"), _field("pictures", "integer")]),
+    "setUploadSas": (
+        "A new upload credential.",
+        [_field("container_url", "string"), _field("sas", "string"), _field("expires_at", "dateTime")],
+        [],
+    ),
+    "getLogs": (
+        "The last lines of the log.",
+        [_field("lines", "integer", "1 to 1,000"), _field("level", "string", "debug, info, warning or error")],
+        [_field("lines", _array("string")), _field("omitted", "integer")],
+    ),
+    "runSelfTest": ("Golden frames, ledger and disk are tried.", [], [_JOB]),
+    "reclassify": ("Scores again with the model in force.", [_CARD], [_JOB]),
+    "assignCard": (
+        "Headquarters has decided whose card this is.",
+        [_field("card_id", "string"), _field("deployment_key", "string", "Null takes the decision back.")],
+        [_field("card_id", "string"), _field("reading_id", "string"), _field("deployment_key", "string")],
+    ),
+}
+"""docs/methods.md has them for people."""
 
 
 if __name__ == "__main__":

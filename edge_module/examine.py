@@ -82,11 +82,16 @@ class Examiner:
         records: list[Record | NotRead] = []
         frames: dict[int, Frame] = {}
         thumbnails: dict[int, bytes] = {}
+        again: set[int] = set()  # known, and to be scored all the same
         known: list[int] = []  # decoded only if a frame beside them is new and wants them for comparison
         for i, shot in enumerate(shots):
             record, content = self._read(shot, event_id)
             if content is not None and isinstance(record, Record):
-                if before := self._known(content.media_id):
+                before = self._known(content.media_id)
+                if before and self._reading.rescore:
+                    again.add(i)
+                    record = self._decoded(replace(record, withheld=before.stays_here), content, frames, i)
+                elif before:
                     known.append(i)
                     record = replace(record, fate=before.fate, withheld=before.stays_here)
                 else:
@@ -107,7 +112,7 @@ class Examiner:
                 thumbnails[i] = thumbnail_jpeg(frames[i].image, long_edge_px=px)
         frames.clear()
         return [
-            self._finding(shot, record, thumbnails.get(i)) if isinstance(record, Record) else record
+            self._finding(shot, record, thumbnails.get(i), again=i in again) if isinstance(record, Record) else record
             for i, (shot, record) in enumerate(zip(shots, records, strict=True))
         ]
 
@@ -170,17 +175,17 @@ class Examiner:
             size_bytes=shot.media.size_bytes,
         )
 
-    def _finding(self, shot: Shot, record: Record, thumbnail: bytes | None) -> Finding | NotRead:
-        wants = wanted(record, self._policy, thumbnail)
+    def _finding(self, shot: Shot, record: Record, thumbnail: bytes | None, *, again: bool) -> Finding | NotRead:
+        wants, rescored = wanted(record, self._policy, thumbnail), again and record.scores is not None
         if self._originals is None or record.fate not in KEPT_FATES:
-            return Finding(media=shot.media, record=record, wants=wants)
+            return Finding(media=shot.media, record=record, wants=wants, rescored=rescored)
         try:
             with self._mount.open(shot.media) as source:
                 self._originals.keep(record, shot.media.path, source)
         except (MediaError, OSError) as exc:
             not_read = self._not_read(shot, exc)
             return not_read if isinstance(not_read, NotRead) else Finding(media=shot.media, record=not_read)
-        return Finding(media=shot.media, record=record, original_kept=True, wants=wants)
+        return Finding(media=shot.media, record=record, original_kept=True, wants=wants, rescored=rescored)
 
     def _scorer(self) -> Scorer:
         """This thread's own interpreter."""

@@ -63,6 +63,8 @@ class Reading:
     reading_id: str
     card_id: str
     listing: int
+    rescore: bool = False
+    """Whether what is known is to be scored again (`Ledger.read_again`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,8 @@ class Finding:
     original_kept: bool = False
     wants: tuple[Want, ...] = ()
     """The pictures that headquarters is owed of it."""
+    rescored: bool = False
+    """Whether the file was scored although its bytes are known: its record is a further one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,14 +167,18 @@ class Ledger:
                     "UPDATE reading SET state = ?, listing = ?, why = '' WHERE id = ?",
                     (ReadingState.READING, listing + 1, row_id),
                 )
-                return Reading(row_id=row_id, reading_id=reading_id, card_id=card.card_id, listing=listing + 1)
+                return Reading(
+                    row_id=row_id, reading_id=reading_id, card_id=card.card_id, listing=listing + 1,
+                    rescore=_to_rescore(connection, card.card_id),
+                )  # fmt: skip
             (count,) = connection.execute("SELECT count(*) FROM reading WHERE card_id = ?", (card.card_id,)).fetchone()
             reading_id = f"{card.card_id}.{count + 1}"
             (row_id,) = connection.execute(
                 "INSERT INTO reading (reading_id, card_id, state, listing) VALUES (?, ?, ?, 1) RETURNING id",
                 (reading_id, card.card_id, ReadingState.READING),
             ).fetchone()
-        return Reading(row_id=row_id, reading_id=reading_id, card_id=card.card_id, listing=1)
+            rescore = _to_rescore(connection, card.card_id)
+        return Reading(row_id=row_id, reading_id=reading_id, card_id=card.card_id, listing=1, rescore=rescore)
 
     def list_files(self, reading: Reading, files: Iterable[Listed]) -> None:
         """Remember every file of the card, in batches, before any is read: memory does not grow with the card.
@@ -273,6 +281,8 @@ class Ledger:
                 )
             elif known[1] == origin:
                 first = False
+                if finding.rescored:
+                    _rescore(connection, record, finding.media.path)
                 record = self._first_record(connection, record, finding.media.path, Fate(known[0]))
             else:
                 record = replace(
@@ -338,6 +348,10 @@ class Ledger:
                 "SELECT count(*) FROM file WHERE reading = ? AND fate IS NULL", (reading.row_id,)
             ).fetchone()
             state = ReadingState.INTERRUPTED if pending or why else ReadingState.COMPLETE
+            if state is ReadingState.COMPLETE and reading.rescore:
+                connection.execute("DELETE FROM meta WHERE key = ?", (_rescore_key(reading.card_id),))
+            elif _to_rescore(connection, reading.card_id):  # asked for while it was read: it is read once more
+                as_read = b""
             connection.execute(
                 "UPDATE reading SET state = ?, why = ?, fingerprint = ? WHERE id = ?",
                 (state, why, as_read, reading.row_id),
@@ -373,22 +387,6 @@ class Ledger:
             (ReadingState.INTERRUPTED,),
         )
         return int(count)
-
-    def recent_receipts(self, count: int) -> list[CardReceipt]:
-        """What the last readings came to, the latest first."""
-        rows = self._database.read("SELECT reading_id FROM reading ORDER BY id DESC LIMIT ?", (count,))
-        return [self.receipt(str(reading_id)) for (reading_id,) in rows]
-
-    def statistics(self) -> dict[str, int]:
-        """For people: rows by table and state."""
-        found: dict[str, int] = {}
-        for table, column in (
-            ("reading", "state"), ("file", "fate"), ("media", "original"), ("outbox", "state"), ("upload", "state"),
-            ("buried", "kind"), ("record", "confirmed"),
-        ):  # fmt: skip
-            rows = self._database.read(f"SELECT {column}, count(*) FROM {table} GROUP BY 1")  # noqa: S608 - our names
-            found |= {f"{table}.{value}": count for value, count in rows}
-        return found
 
     def last_complete(self, card_id: str) -> bytes | None:
         """The fingerprint of the card's last reading, if that is complete."""
@@ -447,6 +445,37 @@ class Ledger:
         """Whoever held leases or waited out delays has ended, and only one process has the ledger: all may go now."""
         self.outbox.forget_leases()
         self.uploads.forget_leases()
+
+    def read_again(self, card_id: str, *, rescore: bool) -> None:
+        """The card is to be read again as if it had changed.
+
+        Args:
+            card_id: which; one that was never read is read anyway.
+            rescore: also score what is known: each file gets a further record of the model that is in force then.
+        """
+        with self._database.transaction("read_again") as connection:
+            connection.execute(
+                "UPDATE reading SET fingerprint = x'' WHERE id = (SELECT max(id) FROM reading WHERE card_id = ?)",
+                (card_id,),
+            )
+            if rescore:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (_rescore_key(card_id),))
+
+    def rescored(self, record: Record, path: bytes, wants: Sequence[Want]) -> bool:
+        """A kept original was scored again: owe headquarters the further record, and the pictures it is worth now.
+
+        Returns:
+            Whether it is one: the same model says the same once.
+        """
+        media_id = bytes.fromhex(record.media_id)
+        with self._database.transaction("rescored") as connection:
+            new = _rescore(connection, record, path)
+            (stays_here,) = connection.execute(
+                "SELECT stays_here FROM media WHERE media_id = ?", (media_id,)
+            ).fetchone() or (True,)
+            if new and not stays_here:
+                owe(connection, media_id, record.path, [want for want in wants if want.picture is None])
+        return new
 
     # --- originals and compaction ---------------------------------------------------------------------------------
 
@@ -576,6 +605,32 @@ def fingerprint(files: Iterable[Media]) -> bytes:
     return (total % 2**128).to_bytes(16)
 
 
+def _rescore_key(card_id: str) -> str:
+    return f"rescore:{card_id}"
+
+
+def _to_rescore(connection: sqlite3.Connection, card_id: str) -> bool:
+    return bool(connection.execute("SELECT 1 FROM meta WHERE key = ?", (_rescore_key(card_id),)).fetchone())
+
+
+def _rescore(connection: sqlite3.Connection, record: Record, path: bytes) -> bool:
+    """Owe a further record of a file. Returns whether this model had said nothing of it yet.
+
+    What it makes of the file's fate is for headquarters: here the first fate stands. But where it sees a person, no
+    picture leaves any more, whatever later models see.
+    """
+    media_id = bytes.fromhex(record.media_id)
+    before = connection.execute("SELECT stays_here FROM media WHERE media_id = ?", (media_id,)).fetchone()
+    if before and before[0]:
+        record = replace(record, withheld=True)
+    elif record.stays_here:
+        connection.execute("UPDATE media SET stays_here = 1 WHERE media_id = ?", (media_id,))
+        connection.execute(
+            "DELETE FROM upload WHERE media_id = ? AND state = 'ready' AND variant <> ?", (media_id, Variant.WITHHELD)
+        )
+    return _owe(connection, replace(record, audit_probability=None), path)
+
+
 def _keep(connection: sqlite3.Connection, media_id: bytes, record: Record) -> None:
     connection.execute("UPDATE media SET original = 'kept' WHERE media_id = ?", (media_id,))
     connection.execute(
@@ -585,8 +640,9 @@ def _keep(connection: sqlite3.Connection, media_id: bytes, record: Record) -> No
     )
 
 
-def _owe(connection: sqlite3.Connection, record: Record, path: bytes) -> None:
-    connection.execute(
+def _owe(connection: sqlite3.Connection, record: Record, path: bytes) -> bool:
+    """Owe the record of a file. Returns whether this model had said nothing of it yet."""
+    cursor = connection.execute(
         """INSERT OR IGNORE INTO record (card_id, path, media_id, model_id, reading_id, fate, body)
            VALUES (?, ?, ?, ?, ?, ?, ?)""",
         (
@@ -594,6 +650,7 @@ def _owe(connection: sqlite3.Connection, record: Record, path: bytes) -> None:
             json.dumps(wire.record_to_json(record), separators=(",", ":"), ensure_ascii=False),
         ),
     )  # fmt: skip
+    return bool(cursor.rowcount)
 
 
 def _captured_s(record: Record) -> int | None:

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -23,6 +24,14 @@ from edge_module.ledger import Ledger
 _log = logging.getLogger(__name__)
 _CHUNK_BYTES: Final = 1 << 20
 _PATH: Final = "path_hex"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A kept original: its record, and `Media.path` on its card."""
+
+    record: Record
+    path: bytes
 
 
 class Originals:
@@ -167,19 +176,23 @@ class Originals:
         disk = os.statvfs(folder)
         return disk.f_blocks * disk.f_frsize
 
-    def restore_into(self, ledger: Ledger, policy: Policy) -> int:
-        """Tell a new ledger what the notes beside the originals say. Returns how many there were."""
-        count = 0
-        for note in sorted(self._folder.glob("*/*.json")):
+    def kept(self, media_id: str | None = None) -> Iterator[Kept]:
+        """What the note beside an original says, or those beside all, in the order of their media ids."""
+        for note in sorted(self._folder.glob(f"{media_id[:2]}/{media_id}.json" if media_id else "*/*.json")):
             try:
                 told = json.loads(note.read_bytes())
-                record, path = wire.record_from_json(told), bytes.fromhex(told[_PATH])
+                yield Kept(record=wire.record_from_json(told), path=bytes.fromhex(told[_PATH]))
             except (OSError, ValueError, KeyError, TypeError, WireError) as exc:
-                _log.warning(
-                    "note %s cannot be read (%s): its picture will be read from the card again", note.name, exc
-                )
-                continue
-            ledger.restore(record, path, wanted(record, policy))
+                _log.warning("note %s cannot be read (%s)", note.name, exc)
+
+    def restore_into(self, ledger: Ledger, policy: Policy) -> int:
+        """Tell a new ledger what the notes beside the originals say. Returns how many there were.
+
+        A picture whose note cannot be read will be read from its card again.
+        """
+        count = 0
+        for kept in self.kept():
+            ledger.restore(kept.record, kept.path, wanted(kept.record, policy))
             count += 1
         return count
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from edge_module import dtdl
+from edge_module.methods import METHODS
 from edge_module.settings import SCHEMA
 from edge_module.settings_doc import markdown
 from tests.models_made import HEAD, wanted
@@ -27,6 +28,14 @@ def test_dtdl_is_the_schema() -> None:
             assert setting.doc in fields[setting.name]["description"]
             assert setting.allowed in fields[setting.name]["description"]
             assert len(fields[setting.name]["description"]) <= 512
+
+
+def test_dtdl_has_every_direct_method_with_its_parameters() -> None:
+    commands = {c["name"]: c for c in dtdl.interface()["contents"] if c["@type"] == "Command"}
+    assert list(commands) == list(METHODS)
+    for name, method in METHODS.items():
+        asked = commands[name].get("request", {"schema": {"fields": []}})["schema"]["fields"]
+        assert {field["name"] for field in asked} == method.parameters
 
 
 def test_dtdl_has_every_field_of_the_desired_model() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_module import model_fetch
@@ -353,6 +353,7 @@ def test_a_trial_says_what_is_wrong_with_a_model(tmp_path: Path) -> None:
 # --- the wire ---
 
 
+@settings(deadline=None)
 @given(
     st.text(max_size=6000),
     st.text(max_size=100),

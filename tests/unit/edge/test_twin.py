@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_module.errors import PermanentDelivery, TransientDelivery
@@ -212,6 +212,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     section=st.dictionaries(st.sampled_from([s.name for s in SCHEMA]) | st.text(max_size=10), JSON, max_size=6) | JSON,
     complete=st.booleans(),
