@@ -8,7 +8,7 @@ STAMP := $(VENV)/.set-up
 TFLITE := build/venv-tflite
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshots runtimes test lint bench torture docs lock image image-test manifest clean
+.PHONY: help setup demo screenshots runtimes test lint bench torture soak docs lock image image-test manifest clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +50,10 @@ ROUNDS ?= 20
 SEED ?= 1
 torture: $(STAMP)  ## the whole system while everything fails, in rounds: make torture ROUNDS=20 SEED=1
 	$(RUN) -m tests.torture --rounds $(ROUNDS) --seed $(SEED)
+
+DAYS ?= 30
+soak: $(STAMP)  ## one month in an hour: a gateway through cards, outages and restarts; build/soak.json and .png: DAYS=30
+	$(RUN) -m tests.soak --days $(DAYS)
 
 docs: $(STAMP)  ## write docs/settings.md and docs/settings.dtdl.json from the schema
 	$(RUN) -m edge_module.settings_doc > docs/settings.md

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -89,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="be a gateway: read cards as they come and carry what is owed")
     run.add_argument("--speed", type=float, default=0, help=argparse.SUPPRESS)  # the soak: a month in an hour
     run.set_defaults(command=_run)
+
+    support = commands.add_parser(
+        "support-bundle", help="what somebody needs who is to find out what is wrong: no secrets, no places"
+    )
+    support.add_argument("--out", type=Path, metavar="FILE", help="the tar.gz to write; default: its name says when")
+    support.add_argument("--data", metavar="DIR", help="folder of the ledger (setting data_dir)")
+    support.set_defaults(command=_support_bundle)
 
     check = commands.add_parser("check-config", help="check the settings and show them")
     check.set_defaults(command=_check_config)
@@ -184,6 +192,21 @@ def _bundle(arguments: argparse.Namespace, settings: "Settings", _sources: Sourc
     except BundleError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return CANNOT_START
+    return DONE
+
+
+def _support_bundle(arguments: argparse.Namespace, settings: "Settings", _sources: Sources) -> int:
+    from edge_module import app, support_bundle  # noqa: PLC0415
+
+    out = arguments.out or Path(f"ponya-support-{datetime.now(UTC):%Y%m%dT%H%M%S}.tar.gz")
+    try:
+        missing = support_bundle.write(out, settings, app.ledger_path(settings))
+    except OSError as exc:
+        print(f"error: {out}: {exc.strerror}; choose another file with --out", file=sys.stderr)
+        return CANNOT_START
+    for line in missing:
+        print(f"not in it: {line}", file=sys.stderr)
+    print(out)
     return DONE
 
 

@@ -388,6 +388,22 @@ class Ledger:
         )
         return int(count)
 
+    def recent_receipts(self, count: int) -> list[CardReceipt]:
+        """What the last readings came to, the latest first."""
+        rows = self._database.read("SELECT reading_id FROM reading ORDER BY id DESC LIMIT ?", (count,))
+        return [self.receipt(str(reading_id)) for (reading_id,) in rows]
+
+    def statistics(self) -> dict[str, int]:
+        """For people: rows by table and state."""
+        found: dict[str, int] = {}
+        for table, column in (
+            ("reading", "state"), ("file", "fate"), ("media", "original"), ("outbox", "state"), ("upload", "state"),
+            ("buried", "kind"), ("record", "confirmed"),
+        ):  # fmt: skip
+            rows = self._database.read(f"SELECT {column}, count(*) FROM {table} GROUP BY 1")  # noqa: S608 - our names
+            found |= {f"{table}.{value}": count for value, count in rows}
+        return found
+
     def last_complete(self, card_id: str) -> bytes | None:
         """The fingerprint of the card's last reading, if that is complete."""
         rows = self._database.read(

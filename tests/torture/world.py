@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from azure.iot.hub import IoTHubRegistryManager
+from azure.iot.hub.models import Twin, TwinProperties
+
 from cloud_sync.records import container_of
 from tests.local_azure import Gateway, LocalAzure
 from tests.torture.faults import Deed
@@ -70,6 +73,12 @@ class Process:
         assert self._process
         return self._process.pid
 
+    @property
+    def running_pid(self) -> int | None:
+        """Process id, while it runs."""
+        process = self._process
+        return process.pid if process and process.poll() is None else None
+
     def kill(self) -> None:
         """End it as a power cut does."""
         self._end(signal.SIGKILL)
@@ -100,12 +109,20 @@ class World:
     """All of it. `folder` should be short: it holds unix sockets."""
 
     def __init__(
-        self, azure: LocalAzure, edge: Gateway, folder: Path, hq_env: dict[str, str], settings: Mapping[str, str]
+        self,
+        azure: LocalAzure,
+        edge: Gateway,
+        folder: Path,
+        hq_env: dict[str, str],
+        *,
+        settings: Mapping[str, str],
+        arguments: tuple[str, ...],
     ) -> None:
         self._azure = azure
         self._edge = edge
         self._folder = folder
         self._settings = settings
+        self._arguments = arguments
         self.cards = folder / "cards"
         self.database = folder / "hq.db"
         self.storage_connection_string = azure.service_env["STORAGE_CONNECTION_STRING"]
@@ -120,7 +137,12 @@ class World:
     @classmethod
     @contextlib.contextmanager
     def started(
-        cls, folder: Path, *, gateway: bool = True, settings: Mapping[str, str] = _HURRIED
+        cls,
+        folder: Path,
+        *,
+        gateway: bool = True,
+        settings: Mapping[str, str] = _HURRIED,
+        arguments: tuple[str, ...] = (),
     ) -> Iterator["World"]:
         """Start everything but the third consumer; all is ended at the end. Logs stay in `folder`.
 
@@ -128,17 +150,18 @@ class World:
             folder: short, for it holds unix sockets.
             gateway: start the gateway too.
             settings: of the gateway, as environment variables.
+            arguments: of the gateway's command `run`.
         """
         (folder / "cards").mkdir(parents=True)
         with LocalAzure.started(folder / "azure") as azure:
             hq_env = _hq_env(azure, folder / "hq.db")
-            for arguments in (("migrate",), ("gateway", "add", GATEWAY_ID)):
+            for command in (("migrate",), ("gateway", "add", GATEWAY_ID)):
                 subprocess.run(
-                    [sys.executable, "-m", "cloud_sync", *arguments],
+                    [sys.executable, "-m", "cloud_sync", *command],
                     cwd=ROOT, env={**os.environ, **hq_env}, check=True, capture_output=True, timeout=300,
                 )  # fmt: skip
             edge = azure.add_gateway(GATEWAY_ID, register=False)
-            world = cls(azure, edge, folder, hq_env, settings)
+            world = cls(azure, edge, folder, hq_env, settings=settings, arguments=arguments)
             try:
                 for name in ("ingest-1", "ingest-2", *(("gateway",) if gateway else ())):
                     world._processes[name].start()
@@ -159,18 +182,46 @@ class World:
             if self.data.exists():
                 shutil.rmtree(self.data)
         self._lives += 1
+        self._set_up_gateway()
+
+    def _set_up_gateway(self) -> None:
         env = {
             **self._edge.module_env,
             **self._settings,
             "PONYA_DATA_DIR": str(self.data),
             "PONYA_CARDS_DIR": str(self.cards),
         }
-        self._processes["gateway"] = Process("gateway", ["edge_module", "run"], env, self._folder / "gateway.log")
+        command = ["edge_module", "run", *self._arguments]
+        self._processes["gateway"] = Process("gateway", command, env, self._folder / "gateway.log")
 
     def start_gateway(self) -> int:
         """Start the gateway. Returns its process id."""
         self._processes["gateway"].start()
         return self._processes["gateway"].pid
+
+    def start_ordinary_gateway(self) -> int:
+        """Start the gateway on the same disk as it is shipped: ordinary settings, ordinary clock. Returns its pid."""
+        _check_end("gateway", self._processes["gateway"].end())
+        self._settings, self._arguments = {}, ()
+        self._set_up_gateway()
+        return self.start_gateway()
+
+    @property
+    def gateway_pid(self) -> int | None:
+        """The gateway's process id, while it runs."""
+        return self._processes["gateway"].running_pid
+
+    def desire(self, **desired: Any) -> None:
+        """Write desired properties of the gateway's module, as headquarters does."""
+        with self._azure.environment():
+            registry = IoTHubRegistryManager.from_connection_string(self._azure.service_env["IOTHUB_CONNECTION_STRING"])
+            registry.update_module_twin(GATEWAY_ID, "camtrap", Twin(properties=TwinProperties(desired=desired)))
+
+    def reported(self) -> dict[str, Any]:
+        """What the gateway's module reports."""
+        with self._azure.environment():
+            registry = IoTHubRegistryManager.from_connection_string(self._azure.service_env["IOTHUB_CONNECTION_STRING"])
+            return dict(registry.get_module_twin(GATEWAY_ID, "camtrap").properties.reported)
 
     def end_edge_hub(self) -> None:
         """The gateway's edge hub is gone."""
@@ -183,6 +234,11 @@ class World:
     def restart_gateway(self) -> None:
         """End the gateway in order and start it again."""
         _check_end("gateway", self._processes["gateway"].end())
+        self._processes["gateway"].start()
+
+    def cut_gateway(self) -> None:
+        """Its power is cut, and comes back."""
+        self._processes["gateway"].kill()
         self._processes["gateway"].start()
 
     def strike(self, deed: Deed) -> None:
