@@ -42,6 +42,8 @@ lint: $(STAMP)  ## check style and types only
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	$(VENV)/bin/hadolint Dockerfile.arm32v7
+	$(VENV)/bin/shellcheck .ci/run $(wildcard deployment/*/*.sh) deployment/host/files/card-added deployment/host/files/ponya-read-cards
 
 bench: $(STAMP)  ## measure speed and memory, as ratios: table and build/bench.json
 	$(RUN) -m tests.bench
@@ -70,8 +72,8 @@ LIMIT_MIN ?= 120
 image: $(STAMP)  ## build the gateway's image without a container engine into build/image: make image ARCH=arm64v8
 	$(RUN) -m deployment.image $(ARCH) --limit-min $(LIMIT_MIN)
 
-image-test: image  ## build the image, then test it: what it says of golden frames, and as IoT Edge would run it
-	PONYA_IMAGE=build/image/$(ARCH) $(RUN) -m pytest tests/image
+image-test: image  ## build the image and test it as IoT Edge would run it; test the set-up of its host
+	PONYA_IMAGE=build/image/$(ARCH) $(RUN) -m pytest tests/image tests/host
 
 manifest: $(STAMP)  ## write build/deployment.ARCH.json: make manifest REPOSITORY=... VERSION=... REGISTRY_ADDRESS= ...
 	@$(RUN) -m deployment.manifest $(ARCH) $(addprefix --layer ,$(wildcard deployment/layers/*.json))

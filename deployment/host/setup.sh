@@ -170,7 +170,7 @@ data_partition() {
       -- make_data || return
     want_folder /data 755 0
     want_line /etc/fstab "LABEL=PONYA-DATA /data ext4 noatime,errors=remount-ro,x-systemd.device-timeout=60s 0 2"
-    want "/data is mounted" mountpoint -q /data -- mount /data || return
+    want "/data is mounted" mountpoint -q /data -- mount -o noatime "$data_device" /data || return
     # Everything that has to outlive a restart of a read-only root.
     local pair from to
     for pair in aziot-etc:/etc/aziot aziot-var:/var/lib/aziot docker:/var/lib/docker journal:/var/log/journal \

@@ -4,11 +4,12 @@ Exit status: 0 built; 1 the image is wrong; 75 left out, because this machine ca
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Final
 
-from deployment.image import build
+from deployment.image import build, sbom
 from deployment.image.errors import ImageError, LeftOut
 from deployment.image.machine import KINDS
 
@@ -33,6 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     except ImageError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 1
+    bill = sbom.bill(image.rootfs, version=arguments.version)
+    (target / "sbom.cdx.json").write_text(json.dumps(bill, indent=1) + "\n")
+    licences = sbom.collect_licences(image.rootfs, target / "licences")
+    print(f"{len(bill['components'])} components in {target / 'sbom.cdx.json'}, the licences of {licences} beside it")
     sizes = ", ".join(f"{size / 1e6:.1f}" for _, size, _ in image.layers())
     print(f"{target}: {image.unpacked_bytes() / 1e6:.0f} MB unpacked; layers to pull, MB: {sizes}")
     return 0

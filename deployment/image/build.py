@@ -100,10 +100,9 @@ class _Store:
     def __init__(self, cache: Path, machine: Machine) -> None:
         cache.mkdir(parents=True, exist_ok=True)
         self._cache, self._machine = cache, machine
-        self._buildah = (
-            "buildah", "--root", str(cache / "storage"), "--runroot", str(cache / "run"),
-            "--storage-driver", os.environ.get("STORAGE_DRIVER", "vfs"),
-        )  # fmt: skip
+        # overlay needs a kernel and a file system that allow it; vfs copies everything for each layer, anywhere.
+        works = subprocess.run([*_buildah(cache, "overlay"), "info"], capture_output=True, check=False)  # noqa: S603
+        self._buildah = _buildah(cache, "overlay" if works.returncode == 0 else "vfs")
 
     def have_base(self, kind: Kind) -> None:
         """Import the base under `localhost/base:KIND`, unless this very one is there."""
@@ -157,6 +156,13 @@ class _Store:
 
     def _run(self, *words: str | Path) -> str:
         return self._machine.run(*self._buildah, *words)
+
+
+def _buildah(cache: Path, driver: str) -> tuple[str, ...]:
+    return (
+        "buildah", "--root", str(cache / f"storage-{driver}"), "--runroot", str(cache / f"run-{driver}"),
+        "--storage-driver", driver,
+    )  # fmt: skip
 
 
 def _platform(kind: Kind) -> tuple[str, ...]:

@@ -68,7 +68,8 @@ class Container:
     def command(self, *words: str | Path, entrypoint: bool = True) -> list[str]:
         """What runs these words inside; without words, what the image runs by itself."""
         config = self.image.configuration()
-        inner = [*config["Entrypoint"], *(map(str, words) or config["Cmd"])] if entrypoint else list(map(str, words))
+        said = [str(word) for word in words]
+        inner = [*config["Entrypoint"], *(said or config["Cmd"])] if entrypoint else said
         environment = dict(line.split("=", 1) for line in config["Env"]) | dict(self.environment)
         if self.socket is not None:
             environment["IOTEDGE_WORKLOADURI"] = f"unix://{SOCKET}"

@@ -1,7 +1,7 @@
 """The module out of the image against the local hubs: a card in, verdicts and pictures out, confirmed, safe to wipe."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,15 @@ class InImage(Running):
     """A gateway whose process comes out of the image."""
 
     container: Container
+
+    def wait(self, true: Callable[[], object]) -> None:
+        """Wait for something that only a running gateway brings about."""
+
+        def holds() -> object:
+            assert self.up, f"the gateway ended: {self.log()[-3000:]}"
+            return true()
+
+        wait_until(holds, timeout_s=SLOW_S, what=self.log()[-3000:])
 
     def start(self, **settings: str) -> None:
         """Start what the image runs by itself, as IoT Edge would."""
@@ -68,16 +77,14 @@ def test_a_card_becomes_safe_to_wipe(running: InImage) -> None:
     own = f"own-{running.name}"
     running.service.create_container(own)
     running.start()
-    wait_until(lambda: running.edge.status()["modules_connected"], timeout_s=SLOW_S, what=running.log())
-    wait_until(
-        lambda: running.call("setUploadSas", running.credential(own))[0] == 200, timeout_s=SLOW_S, what=running.log()
-    )
+    running.wait(lambda: running.edge.status()["modules_connected"])
+    running.wait(lambda: running.call("setUploadSas", running.credential(own))[0] == 200)
     running.insert("card")
 
     def got(kind: type) -> list[object]:
         return [message.payload for message in running.messages() if isinstance(message.payload, kind)]
 
-    wait_until(lambda: got(wire.MediaStored), timeout_s=SLOW_S, what=running.log())
+    running.wait(lambda: got(wire.MediaStored))
     assert list(running.service.get_container_client(own).list_blobs())
 
     def safe() -> bool:
@@ -85,14 +92,14 @@ def test_a_card_becomes_safe_to_wipe(running: InImage) -> None:
         running.confirm(int(highest))
         return any(isinstance(one, wire.Receipt) and one.receipt.safe_to_wipe for one in got(wire.Receipt))
 
-    wait_until(safe, timeout_s=SLOW_S, what=running.log())
+    running.wait(safe)
     owner = {path.stat().st_uid for path in running.data.rglob("*")}
     assert owner == {10001}
 
 
 def test_it_ends_when_asked(running: InImage) -> None:
     running.start()
-    wait_until(lambda: running.edge.status()["modules_connected"], timeout_s=SLOW_S, what=running.log())
+    running.wait(lambda: running.edge.status()["modules_connected"])
     assert running.process
     children = subprocess.run(
         ["pgrep", "--parent", str(running.process.pid)], capture_output=True, text=True, check=True

@@ -69,6 +69,22 @@ def test_it_has_no_tests_no_headquarters_and_no_caches(image: Image) -> None:
         assert not found.exists() or not any(found.iterdir()), folder
 
 
+def test_the_bill_of_materials_names_all_that_runs_with_its_licence(image: Image) -> None:
+    bill = json.loads((image.folder / "sbom.cdx.json").read_text())
+    found = {one["bom-ref"].rpartition(":")[0] or one["bom-ref"]: one for one in bill["components"]}
+    references = {one["bom-ref"] for one in bill["components"]}
+    assert len(references) == len(bill["components"])
+    assert {"pypi:azure-iot-device", "pypi:azure-storage-blob", "model:red_panda"} <= references
+    assert {"deb:python3-numpy", "deb:python3-pil", "deb:python3.11-minimal", "deb:libc6"} <= set(found)
+    assert all(one["version"] for one in bill["components"] if one["type"] == "library")
+    wheels = {path.name for path in (image.rootfs / "opt/site").glob("*.dist-info")}
+    assert sum(one["bom-ref"].startswith("pypi:") for one in bill["components"]) == len(wheels)
+    without = [one["bom-ref"] for one in bill["components"] if not one["licenses"]]
+    texts = {path.name for path in (image.folder / "licences").glob("*/*")}
+    unknown = [one for one in without if not any(text.startswith(one.split(":")[1]) for text in texts)]
+    assert unknown == [], "neither the name of a licence nor its text"
+
+
 # --- what it says ---
 
 

@@ -1,6 +1,7 @@
 """Docs cannot rot: what the code has, docs/settings.md says."""
 
 import json
+import re
 from pathlib import Path
 
 from edge_module import dtdl
@@ -51,3 +52,58 @@ def test_make_help_lists_every_target() -> None:
     phony = text.split(".PHONY:")[1].splitlines()[0].split()
     documented = {line.split(":")[0] for line in text.splitlines() if ":" in line and "  ## " in line}
     assert set(phony) == documented
+
+
+def alert_codes() -> set[str]:
+    """Every code that the contract names."""
+    text = (ROOT / "docs" / "wire.md").read_text()
+    tables = re.findall(r"\| code \| meaning \|\n\|---\|---\|\n((?:\|.*\n)+)", text)
+    assert len(tables) == 2
+    return {
+        code for table in tables for row in table.splitlines() for code in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
+
+
+def test_the_contract_names_every_alert_that_the_code_raises() -> None:
+    said = {
+        code
+        for house in ("edge_module", "cloud_sync")
+        for file in (ROOT / house).glob("*.py")
+        for code in re.findall(
+            r"""(?:code=|_alert_once\(place, |write_last_words\(self\._folder, )"(\w+)\"""", file.read_text()
+        )
+    }
+    assert {"card_hangs", "buried", "worker_stalled"} <= said, "the pattern finds them"
+    assert said <= alert_codes()
+
+
+def test_operating_says_what_each_alert_means_and_what_to_do() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text()
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    explained = {row[1].strip(" `"): row[3].strip() for row in rows if len(row) == 5}
+    assert set(explained) == alert_codes()
+    assert all(explained.values())
+
+
+def test_routing_queries_ask_for_fields_that_messages_have() -> None:
+    contract = (ROOT / "docs" / "wire.md").read_text()
+    paths = re.findall(r"\$body\.([\w.]+)", (ROOT / "docs" / "telemetry.md").read_text())
+    assert paths
+    for name in {name for path in paths for name in path.split(".")}:
+        assert f"`{name}`" in contract, name
+
+
+def test_commands_in_the_operating_pages_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    options = (ROOT / "deployment" / "host" / "setup.sh").read_text()
+    for page in ("operating.md", "telemetry.md"):
+        text = (ROOT / "docs" / page).read_text()
+        assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+        for line in re.findall(r"setup\.sh ([^`]*)`", text):
+            for option in re.findall(r"--[a-z0-9-]+", line):
+                assert f"{option} " in options or f"{option})" in options, option
+        for folder in re.findall(r"`(deployment/[\w/.-]+)`", text):
+            assert (ROOT / folder).exists(), folder
+        for house, words in re.findall(r"python3? -m (cloud_sync|edge_module) ((?:[a-z-]+ ?)+)", text):
+            main = (ROOT / house / "__main__.py").read_text()
+            assert f'"{words.split()[0]}"' in main, words
