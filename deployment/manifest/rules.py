@@ -110,6 +110,11 @@ def _module_faults(where: str, module: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _own_faults(where: str, module: Mapping[str, Any]) -> Iterator[str]:
+    environment = {name: one.get("value") for name, one in module.get("env", {}).items()}
+    try:
+        settings_module.combine((f"{where}.env", settings_module.from_environment(environment)))
+    except ConfigError as exc:
+        yield from exc.faults
     options = module.get("settings", {}).get("createOptions", {})
     if not isinstance(options, dict):
         return

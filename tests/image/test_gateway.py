@@ -41,6 +41,7 @@ class InImage(Running):
         socket = Path(self.edge.module_env["IOTEDGE_WORKLOADURI"].removeprefix("unix://"))
         socket.chmod(0o666)  # as IoT Edge makes it
         env = {
+            "PONYA_PAGE_PORT": "0",
             "PONYA_POLL_S": "0.5",
             "PONYA_SETTLE_S": "0",
             "PONYA_CONFIRM_INTERVAL_S": "1",

@@ -95,6 +95,13 @@ def test_the_modules_own_desired_properties_are_left_alone() -> None:
     assert set(render(TEMPLATE, VARIABLES)["modulesContent"]) == {"$edgeAgent", "$edgeHub"}
 
 
+def test_the_local_page_is_published_where_the_module_serves_it() -> None:
+    module = own(render(TEMPLATE, VARIABLES))
+    port = next(one.default for one in settings.SCHEMA if one.name == "page_port")
+    assert list(create_options(module)["HostConfig"]["PortBindings"]) == [f"{port}/tcp"]
+    assert f"tcp dport {{ 53, {port} }} accept" in (ROOT / "deployment/host/files/firewall.nft").read_text()
+
+
 def test_alerts_go_first_and_everything_waits_for_weeks() -> None:
     desired = hub(render(TEMPLATE, VARIABLES))
     routes = desired["routes"]
@@ -224,9 +231,14 @@ def bad_key(template: dict[str, Any]) -> None:
     own(template)["env"] = {"a.b": {"value": "x"}}
 
 
+def unknown_setting(template: dict[str, Any]) -> None:
+    own(template)["env"] = {"PONYA_EVENT_GAP": {"value": "60"}}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (unknown_setting, "modules.camtrap.env: 'event_gap': no such setting"),
         (to_nowhere, "routes.alerts: goes to $upsteam, which is nowhere"),
         (from_no_output, "routes.alerts: camtrap has no output alerts; it has telemetry"),
         (from_no_module, "routes.alerts: comes from module cam, which is not deployed"),
