@@ -106,7 +106,7 @@ def test_a_card_has_the_same_verdicts_as_outside_and_stays_as_it_was(container: 
     }
     assert last["receipt"]["seen"] == len(expected())
     assert {path.name: path.stat().st_mtime_ns for path in card.iterdir()} == before
-    kept = [path for path in (container.folder("/data") / "originals").rglob("*") if path.is_file()]
+    kept = [path for path in (container.folder("/data") / "originals").rglob("*") if path.suffix == ".jpg"]
     assert len(kept) == last["receipt"]["panda"] + last["receipt"]["review"]
     again = settled.run("scan", "/media/cards/card", "--json")
     assert [json.loads(line) for line in again.stdout.splitlines()][:-1] == records
