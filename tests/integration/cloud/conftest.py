@@ -49,7 +49,7 @@ class Headquarters:
             env=self.env | changes,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert done.returncode == status, done.stderr
@@ -68,7 +68,7 @@ class Headquarters:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
             try:
-                status = process.wait(30)
+                status = process.wait(90)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -147,7 +147,7 @@ class Module:
     async def ask_for_sas(self) -> None:
         await self.send_raw(b'{"v":1,"kind":"sas_request"}', "", kind="sas_request")
 
-    async def confirmed(self, *, timeout_s: float = 30.0, **expected: object) -> wire.Confirmed:
+    async def confirmed(self, *, timeout_s: float = 120.0, **expected: object) -> wire.Confirmed:
         """Wait until the twin's `confirmed` is as expected."""
         found = None
         try:

@@ -19,7 +19,7 @@ PICTURE = os.urandom(3_000_000)
 @pytest.fixture
 def container(local_azure):
     text = local_azure.service_env["STORAGE_CONNECTION_STRING"]
-    with BlobServiceClient.from_connection_string(text, retry_total=0, read_timeout=2) as service:
+    with BlobServiceClient.from_connection_string(text, retry_total=0, read_timeout=60) as service:
         client = service.get_container_client(f"test-{uuid.uuid4().hex[:8]}")
         client.create_container()
         yield client
