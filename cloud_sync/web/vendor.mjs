@@ -13,7 +13,9 @@ const FINE = ["Nepal", "Bhutan", "India", "China", "Bangladesh", "Myanmar", "Pak
   "Kyrgyzstan", "Laos", "Thailand", "Vietnam", "Sri Lanka"];
 const FINE_DEG2 = 1e-4;
 const ISLAND_DEG2 = 0.05;
-const DECIMALS = 3;
+// Of degrees: 1 km where borders are fine, as fine as they are drawn; 10 km elsewhere. The basemap comes over weak links.
+const FINE_DECIMALS = 2;
+const COARSE_DECIMALS = 1;
 
 rmSync(OUT, { recursive: true, force: true });
 for (const folder of [OUT, TESTS]) mkdirSync(folder, { recursive: true });
@@ -43,13 +45,17 @@ function basemap() {
   const within = { type: "GeometryCollection", geometries: countries(fine).filter(isFine) };
   const beyond = { type: "GeometryCollection", geometries: countries(coarse).filter((c) => !isFine(c)) };
   return {
-    land: collection([topojson.merge(coarse, beyond.geometries), mainland(topojson.merge(fine, within.geometries))]),
+    land: collection([
+      rounded(topojson.merge(coarse, beyond.geometries), COARSE_DECIMALS),
+      rounded(mainland(topojson.merge(fine, within.geometries)), FINE_DECIMALS),
+    ]),
     borders: collection([
-      topojson.mesh(coarse, beyond, (a, b) => a !== b),
-      topojson.mesh(fine, within, (a, b) => a !== b),
+      rounded(topojson.mesh(coarse, beyond, (a, b) => a !== b), COARSE_DECIMALS),
+      rounded(topojson.mesh(fine, within, (a, b) => a !== b), FINE_DECIMALS),
     ]),
     labels: collection(
-      within.geometries.map((country) => [middle(topojson.feature(fine, country).geometry), country.properties]),
+      within.geometries.map((country) => [
+        rounded(middle(topojson.feature(fine, country).geometry), FINE_DECIMALS), country.properties]),
     ),
   };
 }
@@ -65,16 +71,26 @@ function countries(topology) {
 function collection(items) {
   const features = items.map((item) => {
     const [geometry, properties] = Array.isArray(item) ? item : [item, {}];
-    return { type: "Feature", properties, geometry: { ...geometry, coordinates: rounded(geometry.coordinates) } };
+    return { type: "Feature", properties, geometry };
   });
   return { type: "FeatureCollection", features };
 }
 
-function rounded(coordinates) {
-  if (typeof coordinates === "number") return Number(coordinates.toFixed(DECIMALS));
-  const inner = coordinates.map(rounded);
-  // A ring that has shrunk to nothing goes.
-  return typeof inner[0] === "number" ? inner : inner.filter((part) => part.length > 0);
+function rounded(geometry, decimals) {
+  return { ...geometry, coordinates: near(geometry.coordinates, decimals, geometry.type.endsWith("Polygon") ? 4 : 2) };
+}
+
+// Rounds positions, leaves out those that fall onto the one before, and lines or rings that are left with too few.
+function near(coordinates, decimals, least) {
+  if (typeof coordinates === "number") return Number(coordinates.toFixed(decimals));
+  const inner = coordinates.map((part) => near(part, decimals, least));
+  if (typeof inner[0] === "number") return inner;
+  const depth = (part) => (Array.isArray(part) ? 1 + depth(part[0]) : 0);
+  if (depth(inner[0]) === 1) {
+    const apart = inner.filter(([x, y], i) => i === 0 || x !== inner[i - 1][0] || y !== inner[i - 1][1]);
+    return apart.length >= least ? apart : [];
+  }
+  return inner.filter((part) => part.length > 0);
 }
 
 function mainland(land) {
