@@ -25,8 +25,8 @@ _RULES: Final = tuple(
         # Connection strings and tokens of Azure's, whole: `SharedAccessSignature sr=...&sig=...`, `...Key=...;`.
         (r"SharedAccessSignature\s+\S+", HIDDEN),
         (r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}", rf"\1 {HIDDEN}"),
-        (rf"(?<![a-z])({_TO_HIDE})([\"']?\s*(?:[=:]|=>|%3D)\s*)(?:b?\"[^\"]*\"|b?'[^']*'|[^\s&;,\"'<>)}}\]]+)",
-         rf"\1\2{HIDDEN}"),
+        (rf"(?<![a-z])({_TO_HIDE})([\"']?\s*(?:[=:]|=>|%3D)\s*)(?:(b?\")[^\"]*(\")|(b?')[^']*(')|[^\s&;,\"'<>)}}\]]+)",
+         rf"\1\2\3\5{HIDDEN}\4\6"),  # within its quotes: what was JSON stays JSON
         # Keys by their form: 32 or 64 bytes in base64, plain or for addresses, and PEM.
         (r"(?<![\w+/-])[A-Za-z0-9+/_-]{43}(?:=|%3D)", HIDDEN),
         (r"(?<![\w+/-])[A-Za-z0-9+/_-]{86}(?:==|%3D%3D)", HIDDEN),
