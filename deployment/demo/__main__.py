@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Final, NoReturn
 
-from deployment.demo.demo import WEB_PORT, Options, run
+from deployment.demo.demo import Options, run
+from deployment.demo.ports import WEB_PORT
 from edge_module.errors import ConfigError, PonyaError
 
 _FAILED: Final = 1

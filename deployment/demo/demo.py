@@ -4,7 +4,6 @@ import contextlib
 import json
 import math
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from cloud_sync.accounts import Role
 from deployment.demo import inserted, state
 from deployment.demo.errors import DemoError
+from deployment.demo.ports import claimed_port
 from deployment.demo.processes import Processes
 from deployment.local import azurite
 from deployment.local.errors import LocalError
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from deployment.demo.headquarters import Headquarters
 
 GATEWAY: Final = "gateway-1"
-WEB_PORT: Final = 8080
-_PORTS_TRIED: Final = 20
 _START_S: Final = 120.0
 _LOOK_S: Final = 0.5
 _TELL_S: Final = 2.0
@@ -151,8 +149,7 @@ def running(options: Options) -> Iterator[Running]:
     """
     folder = options.state.expanduser().resolve()
     card = inserted.checked(options.card, folder) if options.card else folder / "card"
-    port = _port(options.port)
-    with state.fresh(folder), contextlib.ExitStack() as stack:
+    with claimed_port(options.port) as port, state.fresh(folder), contextlib.ExitStack() as stack:
         for name in ("logs", "cards"):
             (folder / name).mkdir()
         azure = stack.enter_context(_short(folder / "azure"))
@@ -229,21 +226,6 @@ def _environment() -> dict[str, str]:
     for name in ("no_proxy", "NO_PROXY"):
         kept[name] = ",".join(filter(None, (kept.get(name), "localhost,127.0.0.1,127.0.0.0/8")))
     return kept
-
-
-def _port(wanted: int) -> int:
-    """The port that was asked for, or the first free one from `WEB_PORT` on."""
-    for port in [wanted] if wanted else range(WEB_PORT, WEB_PORT + _PORTS_TRIED):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except (OSError, OverflowError):
-                continue
-        return port
-    if wanted:
-        raise DemoError(f"port {wanted} cannot be had, something else uses it: choose another, or none for a free one")
-    raise DemoError(f"ports {WEB_PORT} to {WEB_PORT + _PORTS_TRIED - 1} are all in use: choose another")
 
 
 def _file(processes: Processes, path: Path) -> Path:

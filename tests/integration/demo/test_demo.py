@@ -21,6 +21,7 @@ from deployment.demo import state
 from deployment.demo.demo import GATEWAY
 from deployment.demo.errors import DemoError
 from deployment.demo.outcome import Progress, outcome
+from deployment.demo.ports import claimed_port
 from deployment.local.state import read_env
 from models.draw import Animal
 from tests.edge_cli import ROOT
@@ -217,6 +218,16 @@ def test_a_busy_port_is_named(folder):
         port = busy.getsockname()[1]
         assert f"port {port} cannot be had" in refused(demo("--port", str(port), state=folder))
     assert "port 99999 cannot be had" in refused(demo("--port", "99999", state=folder))
+
+
+def test_two_demonstrations_that_start_together_take_two_ports():
+    """The pages listen long after their port was chosen: each would have found the first one free."""
+    with claimed_port(0) as first, claimed_port(0) as second:
+        assert first != second
+        with pytest.raises(DemoError, match=f"port {first} cannot be had"), claimed_port(first):
+            pass
+    with claimed_port(first) as again:
+        assert again == first
 
 
 def test_a_missing_node_is_named(folder, tmp_path):
