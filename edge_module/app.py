@@ -205,7 +205,8 @@ def run(
         )  # fmt: skip
         health = Health(
             ledger=ledger, folder=folder, clock=clock, model_id=lambda: models.model.model_id,
-            activity=lambda: _PAUSED if ceiling.paused else cards.activity, storage=storage, thermal=thermal,
+            activity=lambda: _PAUSED if ceiling.paused else cards.activity, settings=lambda: twin.settings,
+            storage=storage, thermal=thermal,
         )  # fmt: skip
 
         stick = Stick(

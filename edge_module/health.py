@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from edge_module.budget import Allowance
 from edge_module.clock import Clock
+from edge_module.errors import StorageError
 from edge_module.ledger import Ledger
+from edge_module.settings import Settings
 from edge_module.storage import Storage
 from edge_module.thermal import Thermal
 
@@ -28,6 +31,7 @@ class Health:
         clock: for the name of this boot.
         model_id: of the model that judges now.
         activity: what the gateway is doing, for people.
+        settings: those in force now, for the budget.
         storage: the state of the disk.
         thermal: the processor's heat.
         root: of the file system, for tests.
@@ -41,6 +45,7 @@ class Health:
         clock: Clock,
         model_id: Callable[[], str],
         activity: Callable[[], str],
+        settings: Callable[[], Settings],
         storage: Storage,
         thermal: Thermal,
         root: Path = Path("/"),
@@ -50,6 +55,7 @@ class Health:
         self._clock = clock
         self._model_id = model_id
         self._activity = activity
+        self._settings = settings
         self._storage = storage
         self._thermal = thermal
         self._root = root
@@ -64,6 +70,7 @@ class Health:
             "unconfirmed_bytes": backlog.unconfirmed_bytes,
             "messages_buried": backlog.buried,
             "pictures_owed": self._ledger.uploads.waiting(),
+            **self._budget(),
             "card_errors": self._ledger.interrupted(),
             "storage": self._storage.trouble or "ok",
             **disk(self._folder),
@@ -74,6 +81,12 @@ class Health:
             "boot_id": self._clock.boot_id,
             "uptime_s": round(time.monotonic() - _STARTED),
         }
+
+    def _budget(self) -> Measures:
+        try:
+            return {"budget_left_bytes": self._ledger.budget.left_bytes(Allowance.of(self._settings()), urgent=True)}
+        except StorageError:  # the day is noted when it is asked for, and the disk does not take it now
+            return {}
 
     def _heat(self) -> Measures:
         temperature_c, throttled = self._thermal.temperature_c(), self._thermal.throttled()

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from edge_module import wire
+from tests import models_made
 from tests.integration.gateway.conftest import Running, ordinary
 from tests.local_azure import wait_until
 from tests.pictures import jpeg
@@ -93,3 +94,16 @@ def test_a_card_pulled_out_half_read_is_read_to_its_end_when_it_is_back(running:
         timeout_s=60, what=running.log(),
     )  # fmt: skip
     assert running.value("SELECT count(*) FROM media") == 40 + 3
+
+
+def test_the_end_comes_also_while_a_model_is_tried_which_is_tried_again_after_it(running: Running):
+    def state() -> str:
+        return str((running.reported().get("model") or {}).get("value", {}).get("state"))
+
+    running.start()
+    running.desire(model=models_made.wanted(models_made.head(0.002)).to_twin())
+    wait_until(lambda: state() == "trying", timeout_s=120, what=running.log())
+    assert running.end(within_s=30) == 0
+    assert "Traceback" not in running.log()
+    running.start()
+    wait_until(lambda: state() == "installed", timeout_s=120, what=running.log())

@@ -8,6 +8,7 @@ import pytest
 from edge_module.breath import Breath
 from edge_module.errors import CardError, StorageError, Trouble
 from edge_module.health import Health, memory
+from edge_module.settings import combine
 from edge_module.storage import Storage
 from edge_module.thermal import Thermal
 from tests.edge_cli import ROOT
@@ -116,7 +117,7 @@ def health(folder: Path, root: Path) -> Health:
     ledger = open_ledger(folder, clock)
     return Health(
         ledger=ledger, folder=folder, clock=clock, model_id=lambda: "model-1", activity=lambda: "waiting for a card",
-        storage=Storage(folder, owe=ledger.outbox.put), thermal=thermal(root), root=root,
+        settings=combine, storage=Storage(folder, owe=ledger.outbox.put), thermal=thermal(root), root=root,
     )  # fmt: skip
 
 
@@ -130,6 +131,7 @@ def test_measures(tmp_path: Path) -> None:
     assert measures["memory_free_bytes"] == 300 * 1024
     assert measures["memory_used_bytes"] % 7 == 0
     assert measures["storage"] == "ok"
+    assert measures["budget_left_bytes"] == combine().budget_bytes
     assert measures["model_id"] == "model-1"
     assert measures["boot_id"] == "boot-1"
     assert 0 < measures["disk_free_share"] <= 1
