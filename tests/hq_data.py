@@ -189,7 +189,11 @@ def _strays(rng: random.Random) -> list[Record]:
         deployment_id="", name="", position=Position(latitude_deg=0, longitude_deg=0), starts_at=NOW, ends_at=None,
         camera_id="STRAY-7",
     )  # fmt: skip
-    found = [_record(rng, stray, NOW - timedelta(days=n), Fate.OTHER, event=n, frame=0) for n in range(5)]
+    told: list[dict[str, object]] = [{"audit_probability": 0.02}, {"withheld": True}, {}, {}, {}]
+    found = [
+        _record(rng, stray, NOW - timedelta(days=n), Fate.OTHER, event=n, frame=0, **more)
+        for n, more in enumerate(told)
+    ]
     unreadable = {"scores": None, "exif": Exif(), "model_id": "", "event_id": ""}
     found.append(
         _record(rng, stray, NOW, Fate.UNREADABLE, event=90, frame=0, reason="the file is cut short", **unreadable)

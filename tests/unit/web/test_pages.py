@@ -185,6 +185,9 @@ def test_a_picture_that_was_never_sent_says_why(site: Site) -> None:
     assert "The card is the archive" in pages
     assert "the file is cut short" in pages
     assert "could not be read" in pages
+    assert "one of 50 discards like it" in pages
+    assert "It was drawn for people to look at, and has not arrived yet." in pages
+    assert "There may be a person in it: such pictures never leave the gateway." in pages
 
 
 def test_a_gateways_page_says_what_is_safe_to_wipe(site: Site) -> None:
