@@ -644,6 +644,10 @@ def _rescore(connection: sqlite3.Connection, record: Record, path: bytes) -> boo
         connection.execute(
             "DELETE FROM upload WHERE media_id = ? AND state = 'ready' AND variant <> ?", (media_id, Variant.WITHHELD)
         )
+        connection.execute(  # what a stick took cannot be taken back; the link does not carry it as well
+            "UPDATE upload SET state = 'done' WHERE media_id = ? AND state = 'bundled' AND variant <> ?",
+            (media_id, Variant.WITHHELD),
+        )
     return _owe(connection, replace(record, audit_probability=None), path)
 
 

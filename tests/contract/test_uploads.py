@@ -451,3 +451,20 @@ def test_a_power_cut_while_an_original_is_removed_leaves_no_half(make: Make, whe
     again = gateway.read("1.jpg", padded(1), Fate.PANDA)
     assert kept(gateway) == {again}, "the card read again brings it back"
     assert gateway.ledger.uploads.request(media_id, Variant.FRAME) is Asked.QUEUED
+
+
+@pytest.mark.parametrize("bundled", [False, True], ids=["waiting for the link", "on a stick too"])
+def test_where_a_later_model_sees_a_person_no_picture_leaves_any_more(make: Make, bundled: bool) -> None:
+    gateway = make()
+    media_id = gateway.read("a.jpg", jpeg(1), Fate.PANDA)
+    (first, *_) = gateway.ledger.uploads.owed()
+    if bundled:
+        words = wire.MediaStored(
+            media_id=media_id, variant=first.variant, blob_name="crop/a.jpg", blob_sha256=media_id, size_bytes=1
+        )
+        gateway.ledger.uploads.bundled(first, words)
+    (kept_original,) = gateway.originals.kept(media_id)
+    later = replace(kept_original.record, fate=Fate.REVIEW, withheld=True, model_id="later")
+    assert gateway.ledger.rescored(later, b"a.jpg", wanted(later, Policy.of(gateway.settings)))
+    assert gateway.carry() == []
+    assert gateway.ledger.uploads.request(media_id, Variant.CROP) is Asked.WITHHELD
