@@ -305,8 +305,8 @@ class Ledger:
         """The record of the file's first reading, or what is left of it after compaction."""
         media_id = bytes.fromhex(record.media_id)
         row = connection.execute(
-            "SELECT body FROM record WHERE card_id = ? AND path = ? AND media_id = ? ORDER BY id LIMIT 1",
-            (record.card_id, path, media_id),
+            "SELECT body FROM record WHERE card_id = ? AND path = ? AND media_id = ? AND fate = ? ORDER BY id LIMIT 1",
+            (record.card_id, path, media_id, fate),
         ).fetchone()
         if row:
             return wire.record_from_json(json.loads(row[0]))
@@ -319,7 +319,7 @@ class Ledger:
             """SELECT f.path, f.size_bytes, f.fate, f.media_id, f.reason,
                       iif(f.fate = 'ignored', NULL,  -- its row says all that its record does
                           (SELECT body FROM record r WHERE r.card_id = ?1 AND r.path = f.path
-                           AND r.media_id = f.media_id ORDER BY id LIMIT 1))
+                           AND r.media_id = f.media_id AND r.fate = f.fate ORDER BY id LIMIT 1))
                FROM file f WHERE f.reading = ?2 AND f.path > ?3 AND f.fate IS NOT NULL ORDER BY f.path LIMIT 500""",
             (reading.card_id, reading.row_id, after),
         ):
@@ -609,6 +609,11 @@ class Ledger:
                 connection.execute("DELETE FROM file WHERE reading = ?", (row_id,))
                 connection.execute("DELETE FROM record WHERE reading_id = ? AND confirmed = 1", (reading_id,))
             done += 1
+        with self._database.transaction("compact") as connection:  # what was scored again since
+            connection.execute(
+                """DELETE FROM record WHERE confirmed = 1
+                   AND reading_id IN (SELECT reading_id FROM reading WHERE receipt IS NOT NULL)"""
+            )
         return done
 
 

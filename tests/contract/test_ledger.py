@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -336,6 +337,37 @@ def test_compaction_keeps_fates_and_receipts_and_drops_the_rest(ledger: Ledger) 
         path: fate for path, (_, fate) in CARD_FILES.items()
     }
     assert ledger.end(again).safe_to_wipe
+
+
+def test_what_is_scored_again_after_compaction_keeps_the_first_fate_and_is_compacted_too(ledger: Ledger) -> None:
+    reading = read_card(ledger, {"a.jpg": ("a deer", Fate.OTHER)})
+    ledger.end(reading)
+    confirm(ledger, len(send_everything(ledger)))
+    assert ledger.compact() == 1
+    send_everything(ledger)
+    ledger.read_again(CARD.card_id, rescore=True)
+    again = ledger.begin(CARD)
+    assert again.rescore
+    file = media("a.jpg", size_bytes=6)
+    ledger.list_files(again, [Listed(media=file)])
+    found = replace(finding(again, file, "a deer", Fate.PANDA, model_id="model-2"), rescored=True)
+    assert [record.fate for record in ledger.settle(again, [found])] == [Fate.OTHER]
+    assert [record.fate for record in ledger.settled(again)] == [Fate.OTHER]
+    assert owed_records(ledger) == [("a.jpg", "panda")], "what the new model says is owed"
+    assert ledger.end(again).counts[Fate.OTHER] == 1
+    third = read_card(ledger, {"a.jpg": ("a deer", Fate.OTHER)})
+    assert [record.fate for record in ledger.settled(third)] == [Fate.OTHER]
+    ledger.end(third)
+    send_everything(ledger)
+    confirm(ledger, ledger.outbox.highest())
+    ledger.compact()
+    record = finding(reading, file, "a deer", Fate.REVIEW, model_id="model-3").record
+    assert ledger.rescored(record, b"a.jpg", ())
+    assert not ledger.rescored(record, b"a.jpg", ())
+    send_everything(ledger)
+    confirm(ledger, ledger.outbox.highest())
+    ledger.compact()
+    assert ledger.statistics().get("record.1", 0) == 0, "nothing is kept that headquarters has"
 
 
 def test_an_interrupted_reading_is_not_compacted(ledger: Ledger) -> None:
