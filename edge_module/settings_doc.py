@@ -19,7 +19,7 @@ in force.
 
 The twin's reported properties say what became of a patch, in the form of IoT Plug and Play: under `settings`, for each
 name, `value` (what is in force; of a secret only whether it is set), `ac` (200 applied, 400 refused), `av` (the version
-of the desired properties) and `ad` (in words); under `settings_fault` every fault of the last patch, nothing while there
+of the desired properties) and `ad` (in words); under `settings_fault` every fault of the last patch, none while there
 is none. What applied last is kept on the disk and holds after a start without a network. `docs/settings.dtdl.json` has
 the same for machines.
 
