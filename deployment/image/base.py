@@ -29,6 +29,7 @@ def make(kind: Kind, cache: Path, machine: Machine) -> Path:
     if path.exists() and time.time() - path.stat().st_mtime < _OLD_S:
         return path
     making = path.with_suffix(".part")
+    making.unlink(missing_ok=True)
     mirrors = _mirrors()
     main_only = [mirror for mirror in mirrors if mirror.endswith(" bookworm main")]
     try:

@@ -1,14 +1,19 @@
 """Builds the image from the Dockerfile with buildah and lays it out: root file system, layers, configuration."""
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from deployment.image import base
+from deployment.image.errors import ImageError, LeftOut
 from deployment.image.machine import KINDS, Kind, Machine, native, require
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -83,22 +88,59 @@ def build(name: str, target: Path, *, limit_s: float, source: Path = ROOT, versi
     target.mkdir(parents=True, exist_ok=True)
     machine = Machine(target / "build.log", limit_s)
     machine.log.write_text("")
-    store = _Store(cache_folder(), machine)
-    for needed in {native().name: native(), kind.name: kind}.values():
-        store.have_base(needed)
-    # Tagged, so that what pruning leaves is just what the next build can use again.
-    store.build(kind, source, f"wheels:{kind.name}", version, "--target", "wheels")
-    store.build(kind, source, f"gateway:{kind.name}", version)
-    store.lay_out(f"gateway:{kind.name}", target)
-    store.prune()
+    with _alone(cache_folder(), limit_s), _unless_cut_off(cache_folder()):
+        store = _Store(cache_folder(), machine)
+        for needed in {native().name: native(), kind.name: kind}.values():
+            store.have_base(needed)
+        # Tagged, so that what pruning leaves is just what the next build can use again.
+        store.build(kind, source, f"wheels:{kind.name}", version, "--target", "wheels")
+        store.build(kind, source, f"gateway:{kind.name}", version)
+        store.lay_out(f"gateway:{kind.name}", target)
+        store.prune()
     return Image(target)
+
+
+@contextlib.contextmanager
+def _alone(cache: Path, limit_s: float) -> Iterator[None]:
+    """Wait until no other build uses the cache."""
+    cache.mkdir(parents=True, exist_ok=True)
+    end_s = time.monotonic() + limit_s
+    with (cache / "lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as exc:
+                if time.monotonic() > end_s:
+                    raise LeftOut("another build has been running all the time") from exc
+                time.sleep(1)
+        yield
+
+
+@contextlib.contextmanager
+def _unless_cut_off(cache: Path) -> Iterator[None]:
+    """Begin with an empty storage if the last build was cut off: what that left cannot be trusted. Bases stay."""
+    mark = cache / "unfinished"
+    if mark.exists():
+        for folder in (*cache.glob("storage-*"), *cache.glob("run-*")):
+            for mounted in sorted(folder.glob("overlay/*/merged"), reverse=True):
+                subprocess.run(["umount", "--lazy", mounted], capture_output=True, check=False)  # noqa: S603, S607
+            shutil.rmtree(folder)
+        for imported in cache.glob("*.imported"):
+            imported.unlink()
+    mark.touch()
+    try:
+        yield
+    except ImageError:
+        mark.unlink()
+        raise
+    mark.unlink()
 
 
 class _Store:
     """buildah's storage in the cache folder."""
 
     def __init__(self, cache: Path, machine: Machine) -> None:
-        cache.mkdir(parents=True, exist_ok=True)
         self._cache, self._machine = cache, machine
         # overlay needs a kernel and a file system that allow it; vfs copies everything for each layer, anywhere.
         works = subprocess.run([*_buildah(cache, "overlay"), "info"], capture_output=True, check=False)  # noqa: S603

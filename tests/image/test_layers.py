@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(2400)
 def source(tmp_path: Path) -> Iterator[Path]:
     """The repository's files that go into an image, to be changed."""
     copy = tmp_path / "source"
-    for name in ("Dockerfile.arm32v7", "Dockerfile.arm64v8", "Dockerfile.amd64", ".dockerignore"):
+    for name in ("Dockerfile.arm32v7", "Dockerfile.arm64v8", "Dockerfile.amd64", ".dockerignore", "LICENSE"):
         copy.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, copy / name)
     for name in ("edge_module", "models/red_panda", "requirements", "deployment/image"):
