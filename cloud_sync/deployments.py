@@ -294,19 +294,28 @@ def faults_between(deployments: Sequence[Deployment]) -> list[str]:
     return faults
 
 
-def deployment_key(row: Mapping[str, Any], candidates: Sequence[Deployment]) -> str | None:
+def deployment_key(
+    row: Mapping[str, Any], candidates: Sequence[Deployment], assigned_key: str | None = None
+) -> str | None:
     """The deployment that a row of `records` belongs to; None if it is unassigned.
+
+    1. What people have assigned the reading's card to, if that deployment is known.
+    2. The camera's serial number and the card, each with the capture time; where both name one they must agree.
 
     `deployments_store.SQL_ASSIGNMENT` says the same in SQL, for many rows at once; a test holds the two together.
     """
+    if assigned_key and any(deployment.key == assigned_key for deployment in candidates):
+        return assigned_key
     captured_at = row["captured_at"]
     if captured_at is None:
         return None
+    found = []
     for column, value in (("camera_id", row["camera_serial"]), ("card_id", row["card_id"])):
         for deployment in candidates:
             if value and getattr(deployment, column) == value and _within(captured_at, deployment):
-                return deployment.key
-    return None
+                found.append(deployment.key)
+                break
+    return found[0] if len(set(found)) == 1 else None
 
 
 def _within(captured_at: datetime, deployment: Deployment) -> bool:

@@ -1,10 +1,26 @@
 """Every SQL statement on deployments, and on which of them a record belongs to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, ScalarSelect, delete, func, insert, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    ScalarSelect,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from cloud_sync import deployments, schema
 from cloud_sync.database import transaction
@@ -14,6 +30,7 @@ from edge_module.errors import ConfigError
 
 _table = schema.deployments
 _records = schema.records
+_receipts = schema.receipts
 _told = schema.deployments_told
 
 
@@ -32,7 +49,25 @@ def _first(column: str, value: str) -> ScalarSelect[str]:
     )
 
 
-SQL_ASSIGNMENT: Final = func.coalesce(_first("camera_id", "camera_serial"), _first("card_id", "card_id"))
+def _of_this_reading() -> ColumnElement[bool]:
+    return and_(
+        _receipts.c.gateway_id == _records.c.gateway_id,
+        _receipts.c.card_id == _records.c.card_id,
+        _receipts.c.reading_id == _records.c.reading_id,
+    )
+
+
+def _assigned() -> ScalarSelect[str]:
+    """The deployment that people have assigned the record's card to, if it is known."""
+    query = select(_table.c.deployment_key).where(_table.c.deployment_key == _receipts.c.assigned_key)
+    return query.where(_of_this_reading()).correlate(_records).scalar_subquery()
+
+
+_BY_SERIAL: Final = _first("camera_id", "camera_serial")
+_BY_CARD: Final = _first("card_id", "card_id")
+SQL_ASSIGNMENT: Final = func.coalesce(
+    _assigned(), case((_BY_SERIAL != _BY_CARD, null()), else_=func.coalesce(_BY_SERIAL, _BY_CARD))
+)
 
 
 class DeploymentsStore:
@@ -120,8 +155,48 @@ def assign(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[
     """Rows of `records` that are about to be entered -> the same, each with its ``deployment_key``."""
     serials = {row["camera_serial"] for row in rows} - {None, ""}
     cards = {row["card_id"] for row in rows}
-    candidates = _read(connection, or_(_table.c.camera_id.in_(serials), _table.c.card_id.in_(cards)))
-    return [row | {"deployment_key": deployments.deployment_key(row, candidates)} for row in rows]
+    assigned = assigned_keys(connection, {(r["gateway_id"], r["card_id"], r["reading_id"]) for r in rows})
+    either = or_(
+        _table.c.camera_id.in_(serials),
+        _table.c.card_id.in_(cards),
+        _table.c.deployment_key.in_(set(assigned.values())),
+    )
+    candidates = _read(connection, either)
+    return [
+        row
+        | {
+            "deployment_key": deployments.deployment_key(
+                row, candidates, assigned.get((row["gateway_id"], row["card_id"], row["reading_id"]))
+            )
+        }
+        for row in rows
+    ]
+
+
+def assigned_keys(
+    connection: Connection, readings: Collection[tuple[str, str, str]]
+) -> dict[tuple[str, str, str], str]:
+    """What people have assigned cards to, by (gateway, card, reading)."""
+    query = select(_receipts.c.gateway_id, _receipts.c.card_id, _receipts.c.reading_id, _receipts.c.assigned_key)
+    query = query.where(
+        _receipts.c.assigned_key.is_not(None), _receipts.c.reading_id.in_({reading for _, _, reading in readings})
+    )
+    return {(r[0], r[1], r[2]): r[3] for r in connection.execute(query) if (r[0], r[1], r[2]) in readings}
+
+
+def assign_readings(connection: Connection, readings: Collection[tuple[str, str, str]]) -> None:
+    """People have decided on these cards anew: find their records' deployments again."""
+    for gateway_id, card_id, reading_id in readings:
+        connection.execute(
+            update(_records)
+            .where(
+                _records.c.gateway_id == gateway_id,
+                _records.c.card_id == card_id,
+                _records.c.reading_id == reading_id,
+                _records.c.deployment_key.is_distinct_from(SQL_ASSIGNMENT),
+            )
+            .values(deployment_key=SQL_ASSIGNMENT)
+        )
 
 
 def _lock(connection: Connection) -> None:
@@ -136,7 +211,11 @@ def _assign(connection: Connection, touched: Sequence[Deployment]) -> int:
     statement = (
         update(_records)
         .where(
-            or_(_records.c.camera_serial.in_(cameras), _records.c.card_id.in_(cards)),
+            or_(
+                _records.c.camera_serial.in_(cameras),
+                _records.c.card_id.in_(cards),
+                _records.c.deployment_key.in_({d.key for d in touched}),
+            ),
             _records.c.deployment_key.is_distinct_from(SQL_ASSIGNMENT),
         )
         .values(deployment_key=SQL_ASSIGNMENT)

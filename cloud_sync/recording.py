@@ -139,9 +139,14 @@ class Recording:
             )
             keys = [c.name for c in table.primary_key]
             changed = {c.name: statement.excluded[c.name] for c in table.c if c.name not in keys}
+            readings = {(r["gateway_id"], r["card_id"], r["reading_id"]) for r in rows if table is schema.receipts}
+            before = deployments_store.assigned_keys(self._connection, readings) if readings else {}
             self._connection.execute(
                 statement.on_conflict_do_update(index_elements=keys, set_=changed, where=newer), rows
             )
+            after = deployments_store.assigned_keys(self._connection, readings) if readings else {}
+            decided = {reading for reading in readings if before.get(reading) != after.get(reading)}
+            deployments_store.assign_readings(self._connection, decided)
             return
         inserted = self._connection.execute(statement.on_conflict_do_nothing(), rows).rowcount
         if inserted == len(rows):

@@ -12,13 +12,14 @@ from sqlalchemy import Table
 from cloud_sync import schema
 from cloud_sync.schema import ID_MAX
 from edge_module import wire
-from edge_module.domain import CaptureTime, Record
+from edge_module.domain import BelongingSource, CaptureTime, Record
 from edge_module.errors import WireError
 
 Row = dict[str, Any]
 Rows = list[tuple[Table, list[Row]]]
 
 _CODE_MAX: Final = 64
+_KEY_MAX: Final = 16
 _VARIANT_MAX: Final = 32
 _BLOB_NAME: Final = re.compile(r"[A-Za-z0-9._/-]{1,1024}")
 
@@ -155,6 +156,9 @@ def checked_blob_name(name: str) -> str:
 
 def _receipt(origin: Origin, payload: wire.Receipt) -> Rows:
     receipt = payload.receipt
+    assigned_key = receipt.belonging.deployment_key
+    if receipt.belonging.source is not BelongingSource.HEADQUARTERS or len(assigned_key or "") > _KEY_MAX:
+        assigned_key = None  # found by the gateway: headquarters finds each record's own
     row = {
         **_known_by(origin),
         "card_id": _bounded(receipt.card_id, "card_id"),
@@ -164,6 +168,7 @@ def _receipt(origin: Origin, payload: wire.Receipt) -> Rows:
         "pending": receipt.pending,
         "safe_to_wipe": receipt.safe_to_wipe,
         "receipt": wire.receipt_to_json(receipt),
+        "assigned_key": assigned_key,
         "received_at": origin.received_at,
     }
     return [(schema.receipts, [row])]

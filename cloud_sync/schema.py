@@ -174,6 +174,8 @@ receipts = Table(
     Column("pending", BigInteger, nullable=False),
     Column("safe_to_wipe", Boolean, nullable=False),
     Column("receipt", JSON, nullable=False),
+    # The deployment that people at headquarters have decided on, as the gateway says (`assignCard`).
+    Column("assigned_key", String(16)),
     _instant("received_at", nullable=False),
 )
 

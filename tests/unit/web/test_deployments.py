@@ -15,9 +15,11 @@ from cloud_sync.database import transaction
 from cloud_sync.deployments import Deployment, read_csv
 from cloud_sync.deployments_store import DeploymentsStore
 from cloud_sync.geo import Box, Position
-from edge_module.domain import CaptureTime, Exif, OffsetSource
+from edge_module import wire
+from edge_module.domain import Belonging, BelongingSource, CaptureTime, Exif, OffsetSource
 from edge_module.errors import ConfigError
 from tests.cloud_messages import NOW, arrival
+from tests.cloud_messages import receipt as receipt_of
 from tests.cloud_messages import records as records_of
 
 BOX = Box(west_deg=78, south_deg=24, east_deg=105, north_deg=35)
@@ -177,10 +179,12 @@ def test_a_picture_finds_its_deployment_by_serial_number_then_by_card(store) -> 
     messages = [
         arrival(n, records_of(n, 1, path=path, exif=exif)) for n, (path, exif) in enumerate(exifs.items(), start=1)
     ]
-    store.take(messages)
+    alone = records_of(9, 1, path="serial alone", card_id="card-9", exif=taken_at(1, hour=0))
+    store.take([*messages, arrival(9, alone)])
     assert keys(store) == {
-        "serial and card": by_serial.key,
-        "the first instant": by_serial.key,
+        "serial and card": None,  # they disagree: people decide
+        "the first instant": None,
+        "serial alone": by_serial.key,
         "the end is exclusive": by_card.key,
         "card alone": by_card.key,
         "another camera": by_card.key,
@@ -253,11 +257,41 @@ def test_on_arrival_and_afterwards_the_same_rule_holds(store) -> None:
     ]
     store.take(messages)
     on_arrival = keys(store)
-    assert len(set(on_arrival.values())) > 15
+    assert len(set(on_arrival.values())) > 10
     with transaction(store.engine) as connection:
         connection.execute(schema.records.update().values(deployment_key=None))
     mine.save(mine.all(), by="test")
     assert keys(store) == on_arrival
+
+
+def test_where_serial_number_and_card_disagree_people_decide_and_their_word_counts(store) -> None:
+    mine = DeploymentsStore(store.engine)
+    by_serial = deployment("ridge", camera_id="S1")
+    by_card = deployment("stream", camera_id="", card_id="C1")
+    mine.save([by_serial, by_card], by="test")
+    disagreeing = records_of(1, 2, card_id="C1", reading_id="C1.1", exif=taken_at(3, "S1", 6))
+    store.take([arrival(1, disagreeing)])
+    assert set(keys(store).values()) == {None}
+    assert len(keys(store)) == 2
+
+    def said(number: int, key: str | None, source: BelongingSource) -> None:
+        belonging = Belonging(deployment_key=key, source=source)
+        receipt = receipt_of(card_id="C1", reading_id="C1.1", belonging=belonging).receipt
+        store.take([arrival(number, wire.Receipt(receipt=receipt))])
+
+    said(2, by_card.key, BelongingSource.SERIAL)  # the gateway's own finding is no decision
+    assert set(keys(store).values()) == {None}
+    said(3, by_card.key, BelongingSource.HEADQUARTERS)
+    assert set(keys(store).values()) == {by_card.key}
+    store.take([arrival(4, records_of(9, 1, card_id="C1", reading_id="C1.1", exif=taken_at(3, "S1", 6)))])
+    assert set(keys(store).values()) == {by_card.key}
+    assert len(keys(store)) == 3
+    mine.remove(by_card.key)
+    assert set(keys(store).values()) == {by_serial.key}
+    mine.save([by_card], by="test")
+    said(5, by_card.key, BelongingSource.HEADQUARTERS)
+    said(6, None, BelongingSource.NONE)
+    assert set(keys(store).values()) == {None}
 
 
 # --- what a gateway is told ---------------------------------------------------------------------------------------
