@@ -43,6 +43,7 @@ def blueprint(services: Services) -> Blueprint:
             pictures_bytes=pictures_bytes,
             alerts=services.gateways.alerts(gateway_id=gateway_id)[:10],
             fates=Fate,
+            labels={d.key: d.label for d in services.deployments.all()},
         )
 
     return pages
