@@ -113,6 +113,7 @@ class Models:
         self._trial = trial
         self._clock = clock
         self._queue: queue.SimpleQueue[_Wanted] = queue.SimpleQueue()
+        self._wanted: _Wanted | None = None
         self._worked = threading.Event()
         self._version = 0
         self.model = self._start()
@@ -156,9 +157,12 @@ class Models:
         self._queue.put(_Wanted(value, version))
 
     def run(self, stop: threading.Event, *, beat: Beat) -> None:
-        """Act on what is wanted, until told to stop. Beats, to show that it goes on."""
+        """Act on what is wanted, until told to stop. Beats, to show that it goes on.
+
+        Raises:
+            StorageError: the disk takes nothing now; call again when it does: what is wanted is not forgotten.
+        """
         began_s, pause_s = self._clock.monotonic_s(), _AGAIN_FIRST_S
-        again: _Wanted | None = None
         again_at_s = 0.0
         while not stop.is_set():
             beat()
@@ -166,13 +170,13 @@ class Models:
             if self._worked.is_set() or now_s - began_s > PROVEN_AFTER_S:
                 self._prove()
             with contextlib.suppress(queue.Empty):
-                again, again_at_s, pause_s = self._queue.get(timeout=_POLL_S), now_s, _AGAIN_FIRST_S
-            if again is None or now_s < again_at_s:
+                self._wanted, again_at_s, pause_s = self._queue.get(timeout=_POLL_S), now_s, _AGAIN_FIRST_S
+            if self._wanted is None or now_s < again_at_s:
                 continue
             try:
                 beat(allow_s=_ACT_LONGEST_S)
-                self.act(again.value, again.version, stop)
-                again = None
+                self.act(self._wanted.value, self._wanted.version, stop)
+                self._wanted = None
             except StoppedError:
                 return
             except (TransientDelivery, OSError) as exc:

@@ -64,6 +64,7 @@ class Twin:
         self._on_read = on_read
         self._reported = reported
         self._queue: queue.SimpleQueue[tuple[dict[str, Any], dict[str, Any] | None]] = queue.SimpleQueue()
+        self._received: tuple[dict[str, Any], dict[str, Any] | None] | None = None
         self._desired = self._last_good()
         self.settings = self._combine(self._desired)
 
@@ -72,14 +73,20 @@ class Twin:
         self._queue.put((desired, there))
 
     def run(self, stop: threading.Event, *, beat: Callable[[], None]) -> None:
-        """Apply what is received until told to stop. Beats, to show that it goes on."""
+        """Apply what is received until told to stop. Beats, to show that it goes on.
+
+        Raises:
+            StorageError: the disk takes nothing now; call again when it does: what was received is not lost.
+        """
         while not stop.is_set():
             beat()
-            try:
-                desired, there = self._queue.get(timeout=0.5)
-            except queue.Empty:
-                continue
-            self.apply(desired, there)
+            if self._received is None:
+                try:
+                    self._received = self._queue.get(timeout=0.5)
+                except queue.Empty:
+                    continue
+            self.apply(*self._received)
+            self._received = None
 
     def apply(self, desired: dict[str, Any], there: dict[str, Any] | None) -> None:
         """Apply one delivery. The same twice does nothing new, and says nothing new."""

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_module import model_fetch
-from edge_module.clock import SystemClock
 from edge_module.errors import ModelError, TransientDelivery, WireError
 from edge_module.installed import STARTS_MAX, Installed
-from edge_module.model_exchange import Models
+from edge_module.model_exchange import PROVEN_AFTER_S, Models
 from edge_module.model_store import SHIPPED_MODEL_DIR, load
 from edge_module.model_trial import StoppedError, Tried, differences, try_out
 from edge_module.model_wire import CHUNK_MAX_BYTES, WantedModel
 from edge_module.reported import Reported
 from edge_module.settings import combine
+from tests.ledgers import TestClock
 from tests.models_made import BACKBONE, BACKBONE_SHA256, HEAD, blind_head, head, on_backbone, wanted
 
 GOLDEN = SHIPPED_MODEL_DIR / "golden"
@@ -41,6 +41,7 @@ class Gateway:
         self.steps: list[str] = []
         self.alerts: list[str] = []
         self.looks_ms: dict[str, float] = {}
+        self.clock = TestClock()
         self.start()
 
     def start(self, **settings: Any) -> None:
@@ -53,7 +54,7 @@ class Gateway:
             alert=lambda code, _text: self.alerts.append(code),
             reported=Reported(self._report),
             fetch=model_fetch.fetch,
-            clock=SystemClock(),
+            clock=self.clock,
             trial=self._try,
         )
 
@@ -480,6 +481,42 @@ def test_a_whole_model_comes_by_link(gateway: Gateway, storage: tuple[str, type[
     gateway.want(wanted(on_backbone(head(0.002), served.content), "2", backbone_sha256=new.backbone_sha256))
     assert gateway.steps[-1] == "installed", "a head for the new backbone needs no link"
     assert new.backbone_sha256 != BACKBONE_SHA256
+
+
+def until(true: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if true():
+            return
+        NEVER.wait(0.05)
+    pytest.fail("not within a minute")
+
+
+def test_what_does_not_come_now_is_waited_for_and_tried_again(
+    gateway: Gateway, storage: tuple[str, type[_Storage]]
+) -> None:
+    url, served = storage
+    served.content, served.status = BACKBONE + b"\0", 403
+    new = wanted(
+        on_backbone(head(), served.content), backbone_sha256=hashlib.sha256(served.content).hexdigest(),
+        backbone_url=url, backbone_bytes=len(served.content),
+    )  # fmt: skip
+    stop = threading.Event()
+    running = threading.Thread(target=gateway.models.run, args=(stop,), kwargs={"beat": lambda **_: None})
+    running.start()
+    try:
+        gateway.models.want(new.to_twin(), 1)
+        until(lambda: gateway.steps[-1:] == ["waiting"])
+        assert "403" in gateway.said
+        assert "SECRET" not in gateway.said
+        served.status = 200
+        gateway.clock.pass_s(60)
+        until(lambda: gateway.steps[-1:] == ["installed"])
+        assert gateway.model_id == new.model_id
+        gateway.clock.pass_s(PROVEN_AFTER_S)
+        until(lambda: gateway.models._installed.state.proven)
+    finally:
+        stop.set()
+        running.join(60)
 
 
 def test_a_backbone_that_is_cut_short_or_none_is_refused(gateway: Gateway, storage: tuple[str, type[_Storage]]) -> None:

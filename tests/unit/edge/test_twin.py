@@ -1,6 +1,7 @@
 """The device twin's settings: whole or not at all, every fault named, and nothing said twice."""
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_module.errors import PermanentDelivery, TransientDelivery
+from edge_module.errors import PermanentDelivery, StorageError, TransientDelivery, Trouble
 from edge_module.reported import Reported
 from edge_module.settings import SCHEMA, Settings
 from edge_module.twin import Twin
 from edge_module.verdict import DayNight, Thresholds
+from edge_module.wire import Confirmed
 
 OWN = DayNight(day=Thresholds(panda=0.8, review=0.3), night=Thresholds(panda=0.6, review=0.1))
 REPORTED_MAX_BYTES = 32 * 1024
@@ -235,4 +237,27 @@ def test_confirmations_are_heard_and_noise_is_not(tmp_path: Path) -> None:
     )  # fmt: skip
     made.apply({"confirmed": {"through": -1}}, None)
     made.apply({"confirmed": {"ledger_id": "a", "through": 3, "highest": 3}}, None)
+    assert heard == [3]
+
+
+def test_a_confirmation_that_the_disk_does_not_take_now_is_taken_later(tmp_path: Path) -> None:
+    heard: list[int] = []
+    full = True
+    stop = threading.Event()
+
+    def confirm(confirmed: Confirmed) -> None:
+        if full:
+            raise StorageError("disk is full", Trouble.FULL)
+        heard.append(confirmed.through)
+        stop.set()
+
+    made = Twin(
+        folder=tmp_path, local=(), check=lambda _: None, confirm=confirm, deployments=lambda _: None,
+        model=lambda *_: None, on_read=lambda: None, reported=Reported(Hub().report),
+    )  # fmt: skip
+    made.receive({"confirmed": {"ledger_id": "a", "through": 3, "highest": 3}}, None)
+    with pytest.raises(StorageError):
+        made.run(stop, beat=lambda: None)
+    full = False
+    made.run(stop, beat=lambda: None)
     assert heard == [3]
