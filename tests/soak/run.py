@@ -112,7 +112,9 @@ class Soak:
                 with contextlib.suppress(FileNotFoundError):
                     shutil.move(world.cards / event.of, self._cards / event.of)
             case "patch":
-                world.desire(settings={"event_gap_s": 30 + (number * 7 + int(event.at * 10)) % 60})
+                world.desire(
+                    settings={"no_such_setting": None, "event_gap_s": 30 + (number * 7 + int(event.at * 10)) % 60}
+                )
                 outcome.patches += 1
             case "bad-patch":
                 world.desire(settings={"event_gap_s": -1, "no_such_setting": "x" * 1000})
