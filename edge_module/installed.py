@@ -217,7 +217,7 @@ class Installed:
         try:
             found = State(**json.loads(path.read_bytes()))
             _check(found)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # whatever is wrong with the folder, the ledger says
             return State()
         except (OSError, ValueError, TypeError) as exc:
             _log.error("%s cannot be used (%s): going on with the software's own model", path, exc)
