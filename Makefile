@@ -61,11 +61,17 @@ docs: $(STAMP)  ## write docs/settings.md and docs/settings.dtdl.json from the s
 	$(RUN) -m edge_module.settings_doc > docs/settings.md
 	$(RUN) -m edge_module.dtdl > docs/settings.dtdl.json
 
+# What the image has from Debian 12 instead (docs/decisions/0045).
+OF_DEBIAN := cffi cryptography numpy paho-mqtt pycparser setuptools
 lock: $(STAMP)  ## renew the lock files from pyproject.toml (slow)
 	cd requirements && for extra in dev edge cloud; do \
 	  ../$(RUN) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links \
 	    --no-annotate --extra $$extra --output-file $$extra.txt ../pyproject.toml; \
 	  sed -i -e '/^# WARNING: pip install/d' -e '/^# Consider using a hashable/d' -e '/^ponya @/d' $$extra.txt; done
+	cd requirements && for target in arm32v7 64bit; do \
+	  ../$(RUN) -m piptools compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
+	    --no-annotate $(addprefix --unsafe-package ,$(OF_DEBIAN)) --output-file $$target.txt $$target.in; \
+	  sed -i '/^# WARNING: The following/,$$d' $$target.txt; done
 
 ARCH ?= arm32v7
 LIMIT_MIN ?= 120
