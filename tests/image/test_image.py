@@ -26,13 +26,13 @@ def names(layer: Path) -> set[str]:
 
 
 def test_it_takes_at_most_250_mb_unpacked(image: Image) -> None:
-    """All layers together, as a gateway's disk holds them: what one layer hides of another still counts."""
+    """And 350 MB on 64 bits, whose runtime is larger. All layers together: what one hides of another still counts."""
     unpacked = 0
     for _, _, layer in image.layers():
         with gzip.open(layer) as content:
             while block := content.read(1 << 20):
                 unpacked += len(block)
-    assert unpacked <= 250 * MB
+    assert unpacked <= (250 if image.folder.name == "arm32v7" else 350) * MB
 
 
 def test_model_and_code_have_layers_of_their_own_and_the_code_comes_last(image: Image) -> None:
