@@ -10,7 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -170,6 +170,7 @@ class Bench:
                 policy=Policy.of(self._settings),
                 originals=None,
                 breath=Breath(threading.Event()),
+                turns=nullcontext(),
             )
             found = [finding for event in self._events for finding in examiner.event(event)]
         return [finding for finding in found if isinstance(finding, Finding)]

@@ -55,7 +55,7 @@ def test_times_are_nepals_and_cameras_are_told_apart(drawn, judged):
 
 
 def test_a_camera_without_pandas_is_to_review(judged):
-    """So that the map shows each of its colours; the file's EXIF says whose it is."""
+    """So that the map shows that colour too; the file's EXIF says whose it is."""
     unscored = judged.by_path["DEMO-04/DCIM/100PONYA/PNYA9004.TIF"]
     assert unscored["captured_at"].startswith("2026-10-30T18:03")
     assert "panda" not in {one["verdict"] for path, one in judged.by_path.items() if path.startswith("DEMO-04")}
