@@ -1,17 +1,12 @@
 """The page on the gateway: what a technician sees, what a stranger does not, and what no name on a card can do."""
 
 import html
-import http.client
 import re
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from string import Formatter
-from urllib.parse import urlencode
 
 import pytest
 import yaml
@@ -25,16 +20,14 @@ from edge_module.domain import CardReceipt, Fate, ReadingState
 from edge_module.pace import Pace
 from edge_module.page import view
 from edge_module.page.guard import Guard, LockedError, is_local_host
-from edge_module.page.panel import Panel
-from edge_module.page.server import Page
 from edge_module.page.state import CardShown, Link, Trouble, Word, of_all, shown
 from edge_module.page.words import LANGUAGES, chosen, words
-from edge_module.stick import JobState, Stick, StickState
-from tests.gateway_cards import LIMIT_S, GatewayCards, mounted, needs_mounts, running, wait_until
+from edge_module.stick import JobState, StickState
+from tests.gateway_cards import LIMIT_S, mounted, needs_mounts, wait_until
+from tests.gateway_page import PIN, Served, Visit, confirm_all, serving
 from tests.ledgers import TestClock
 from tests.pictures import drawn, encoded, jpeg
 
-PIN = "271828"
 FAST = Link(connected=True, owed_bytes=10_000, bytes_per_s=1000)
 
 
@@ -235,107 +228,10 @@ def test_a_strangers_name_for_the_gateway_is_not_answered(host: str, local: bool
 # --- the page, served ---
 
 
-@dataclass
-class Visit:
-    """A browser without scripts: keeps cookies, sends forms."""
-
-    port: int
-    cookies: dict[str, str] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)
-    status: int = 0
-    text: str = ""
-
-    def get(self, path: str = "/", **headers: str) -> str:
-        return self.ask("GET", path, None, headers)
-
-    def post(self, path: str, *, token: str | None = None, **values: str) -> str:
-        given = self.token if token is None else token
-        form = urlencode({**values, "token": given})
-        text = self.ask("POST", path, form, {"Content-Type": "application/x-www-form-urlencoded"})
-        return self.get() if self.status == 303 else text
-
-    def ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_S)
-        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        connection.request(method, path, body, {"Cookie": cookie, **self.headers, **headers})
-        answer = connection.getresponse()
-        self.status, self.answer = answer.status, answer
-        for name, value in answer.getheaders():
-            if name == "Set-Cookie":
-                assert "HttpOnly" in value
-                assert "SameSite=Strict" in value
-                key, _, rest = value.partition("=")
-                self.cookies[key] = rest.partition(";")[0]
-        self.text = answer.read().decode()
-        connection.close()
-        return self.text
-
-    @property
-    def token(self) -> str:
-        found = re.search(r'name="token" value="([0-9a-f]+)"', self.text)
-        return found[1] if found else ""
-
-    def sign_in(self, pin: str = PIN) -> str:
-        self.get()
-        return self.post("/sign-in", pin=pin)
-
-
-@dataclass
-class Served:
-    gateway: GatewayCards
-    stick: Stick
-    page: Page
-    connected: bool = True
-
-    def visit(self) -> Visit:
-        return Visit(port=self.page.port)
-
-
-@contextmanager
-def serving(folder: Path, *, pin: str | None = PIN) -> Iterator[Served]:
-    with running(folder, settings={"poll_s": 0.2}) as gateway:
-        stick = Stick(
-            folder=folder / "stick", keys=folder / "data" / "bundle-keys.json", ledger=gateway.ledger,
-            originals=gateway.originals,
-        )  # fmt: skip
-        panel = Panel(
-            cards=gateway.cards, ledger=gateway.ledger, pace=Pace(), stick=stick, connected=lambda: served.connected,
-            measures=lambda: {"pictures_owed": 3, "budget_left_bytes": 12_300_000}, disk_fault=lambda: False,
-            clock=gateway.clock,
-        )  # fmt: skip
-        page = Page(
-            address="127.0.0.1", port=0, seen=panel.seen, stick=stick,
-            guard=Guard(lambda: pin, gateway.clock.monotonic_s), pin_set=lambda: pin is not None,
-        )  # fmt: skip
-        served = Served(gateway=gateway, stick=stick, page=page)
-        stop = threading.Event()
-        thread = threading.Thread(target=page.run, args=(stop,), daemon=True)
-        thread.start()
-        wait_until(lambda: page.port > 0, lambda: "the page is not served")
-        try:
-            yield served
-        finally:
-            stop.set()
-            thread.join(LIMIT_S)
-        assert not thread.is_alive()
-
-
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     with serving(tmp_path) as made:
         yield made
-
-
-def confirm_all(gateway: GatewayCards) -> None:
-    """Headquarters records and confirms everything."""
-    outbox = gateway.ledger.outbox
-    while outbox.pack(flush=True):
-        pass
-    for owed in outbox.lease(limit=1000, lease_s=60):
-        outbox.sent(owed.sequence)
-    highest = outbox.highest()
-    said = wire.Confirmed(ledger_id=gateway.ledger.ledger_id, through=highest, highest=highest)
-    gateway.ledger.confirm(said, resend_older_than_s=0)
 
 
 def wait_text(visit: Visit, text: str) -> str:
