@@ -38,6 +38,7 @@ class Container:
         host: stands for the gateway's root: `/data/ponya` of a bind is `host/data/ponya`.
         leave_out: targets of binds that are forgotten.
         read_only: targets of binds that are mounted read-only against the deployment's word.
+        full: targets of binds that have no room.
         socket: the workload socket that IoT Edge would mount, if any.
     """
 
@@ -45,6 +46,7 @@ class Container:
     host: Path
     leave_out: tuple[str, ...] = ()
     read_only: tuple[str, ...] = ()
+    full: tuple[str, ...] = ()
     socket: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -111,6 +113,7 @@ class Container:
             lines.append(f"mount --rbind {self.folder(target)} {root}{target}")
             if "ro" in "".join(more).split(",") or target in self.read_only:
                 lines.append(f"mount -o remount,bind,ro {root}{target}")
+        lines += [f"mount -t tmpfs -o size=64k,mode=777 tmpfs {root}{target}" for target in self.full]
         if self.socket is not None:
             lines += [
                 f"mount -t tmpfs tmpfs {root}/run",

@@ -137,6 +137,7 @@ def test_it_has_no_privileges(container: Container) -> None:
         ({"leave_out": ("/data",)}, "/data: nothing is mounted there"),
         ({"leave_out": ("/media/cards",)}, "/media/cards: nothing is mounted there"),
         ({"read_only": ("/data",)}, "/data: cannot be written to (Read-only file system)"),
+        ({"full": ("/data",)}, "/data: cannot be written to (No space left on device)"),
         ({}, "IOTEDGE_WORKLOADURI is not set"),
         (
             {"environment": {"IOTEDGE_WORKLOADURI": "unix:///run/iotedge/workload.sock"}},
