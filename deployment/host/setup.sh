@@ -200,7 +200,6 @@ move_to() {
 cards() {
   want_folder /media/cards 755 0
   want_folder /media/bundles 755 0
-  want_package exfatprogs
   want_ours /usr/local/lib/ponya/card-added 755
   want_ours /etc/udev/rules.d/90-ponya-cards.rules 644
   [ $check = yes ] || ! running_systemd || udevadm control --reload
