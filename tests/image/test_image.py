@@ -16,6 +16,8 @@ from tests.image.inside import ROOT, Container, expected, options
 
 MB = 1_000_000
 
+pytestmark = pytest.mark.timeout(1200)
+
 
 def names(layer: Path) -> set[str]:
     with tarfile.open(layer) as tar:
