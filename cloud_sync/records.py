@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from cloud_sync import schema
 from cloud_sync.schema import ID_MAX
 from edge_module import wire
-from edge_module.domain import BelongingSource, CaptureTime, Record
+from edge_module.domain import BelongingSource, CaptureTime, Record, Variant
 from edge_module.errors import WireError
 
 Row = dict[str, Any]
@@ -134,6 +134,8 @@ def _in_utc(captured: CaptureTime) -> datetime | None:
 
 
 def _media_stored(origin: Origin, payload: wire.MediaStored) -> Rows:
+    if payload.variant == Variant.ORIGINAL and payload.blob_sha256 != payload.media_id:
+        raise WireError("media_stored.blob_sha256: an original's is its media_id")
     row = {
         **_known_by(origin),
         "media_id": payload.media_id,

@@ -206,6 +206,8 @@ class PictureCourier:
         if self._clock.monotonic_s() < self._not_before_s:
             return False
         settings = self._settings()
+        if not settings.withheld_pictures:
+            self._ledger.uploads.keep_withheld_here()
         allowance = Allowance.of(settings)
         today = self._ledger.budget.today(allowance)
         left_bytes = allowance.limit_bytes(urgent=False) - today.used_bytes

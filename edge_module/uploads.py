@@ -141,6 +141,14 @@ class Uploads:
             )
         return _upload((*row[:3], row[3] + 1, *row[4:]))
 
+    def keep_withheld_here(self) -> int:
+        """What stays here is not to travel at 48 px either (any more). Returns how many pictures were dropped."""
+        waiting = "state IN ('ready', 'bundled') AND rung = ?"
+        if not self._database.read(f"SELECT 1 FROM upload WHERE {waiting} LIMIT 1", (Rung.WITHHELD,)):  # noqa: S608
+            return 0
+        with self._database.transaction("withheld") as connection:
+            return connection.execute(f"DELETE FROM upload WHERE {waiting}", (Rung.WITHHELD,)).rowcount  # noqa: S608
+
     def put_back(self, upload: Upload) -> None:
         """It was not tried after all: as if it had not been taken."""
         with self._database.transaction("put_back") as connection:

@@ -201,6 +201,15 @@ def test_48_px_of_it_go_where_that_is_set(make: Make, changes: dict[str, Any]) -
     assert of(gateway.carry()) == [("withheld", media_id[:12])]
 
 
+def test_what_waits_stays_when_the_setting_is_taken_back(make: Make) -> None:
+    gateway = make(withheld_pictures=True)
+    gateway.read("a.jpg", jpeg(1), Fate.HUMAN)
+    assert gateway.ledger.uploads.waiting() == 1
+    gateway.set(withheld_pictures=False)
+    assert gateway.carry() == []
+    assert gateway.ledger.uploads.waiting() == 0
+
+
 def test_a_copy_of_such_a_picture_stays_here_too_also_when_a_worker_did_not_know(make: Make) -> None:
     gateway = make()
     media_id = gateway.read("a.jpg", jpeg(1), Fate.REVIEW, withheld=True)
