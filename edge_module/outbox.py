@@ -346,6 +346,13 @@ class Outbox:
             "SELECT sequence, kind, state, length(body), attempts, reason FROM outbox ORDER BY sequence LIMIT 1000"
         )
 
+    def ready_bytes(self) -> int:
+        """What the messages that are ready to be sent will take from the budget."""
+        ((messages, size),) = self._database.read(
+            "SELECT count(*), coalesce(sum(length(body)), 0) FROM outbox WHERE state = 'ready'"
+        )
+        return int(size + messages * MESSAGE_HEADER_BYTES)
+
     def backlog(self) -> Backlog:
         """Count what is owed."""
         ((messages, size),) = self._database.read("SELECT count(*), coalesce(sum(length(body)), 0) FROM outbox")

@@ -210,7 +210,8 @@ class PictureCourier:
             self._ledger.uploads.keep_withheld_here()
         allowance = Allowance.of(settings)
         today = self._ledger.budget.today(allowance)
-        left_bytes = allowance.limit_bytes(urgent=False) - today.used_bytes
+        # What is ready to be said of verdicts goes before pictures.
+        left_bytes = allowance.limit_bytes(urgent=False) - today.used_bytes - self._ledger.outbox.ready_bytes()
         if left_bytes < max(_LEAST_BYTES, self._no_room_for_bytes) or not may_upload(self._clock.now(), settings):
             return False
         upload = self._ledger.uploads.next(
@@ -301,11 +302,15 @@ class PictureCourier:
         now_s = self._clock.monotonic_s()
         if self._asked_at_s is not None and now_s - self._asked_at_s < self._settings().confirm_interval_s:
             return
-        if self._ledger.budget.reserve(message_bytes(wire.SAS_REQUEST.body), Allowance.of(self._settings())) is None:
+        cost_bytes = message_bytes(wire.SAS_REQUEST.body)
+        day = self._ledger.budget.reserve(cost_bytes, Allowance.of(self._settings()))
+        if day is None:
             return
         try:
             self._link.send(wire.SAS_REQUEST, message_id=None)
         except (TransientDelivery, PermanentDelivery) as exc:
+            if isinstance(exc, NotSent):
+                self._ledger.budget.give_back(day, cost_bytes)
             _log.info("upload credential not asked for: %s", exc)
         else:
             self._asked_at_s = now_s

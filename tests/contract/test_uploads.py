@@ -37,10 +37,13 @@ class Link:
     """A link that is always there; what it is asked to send is remembered."""
 
     connected: bool = True
+    fault: TransientDelivery | None = None
     sent: list[wire.Encoded] = field(default_factory=list)
 
     def send(self, encoded: wire.Encoded, *, message_id: str | None) -> None:
         del message_id
+        if self.fault is not None:
+            raise self.fault
         self.sent.append(encoded)
 
 
@@ -306,6 +309,26 @@ def test_a_request_for_a_credential_is_counted(make: Make) -> None:
     gateway.carry()
     assert [encoded.kind for encoded in gateway.link.sent] == ["sas_request"]
     assert gateway.used_bytes > len(gateway.link.sent[0].body)
+
+
+def test_a_request_that_never_left_costs_nothing(make: Make) -> None:
+    gateway = make()
+    gateway.store.has_credential = False
+    gateway.link.fault = NotSent("not connected")
+    gateway.read("a.jpg", jpeg(1), Fate.PANDA)
+    gateway.carry()
+    assert gateway.used_bytes == 0
+
+
+def test_pictures_leave_room_for_what_is_to_be_said(make: Make) -> None:
+    gateway = make(budget_bytes=2_000_000)
+    gateway.read("a.jpg", jpeg(1), Fate.PANDA)
+    gateway.ledger.budget.reserve(1_800_000 - 50_000, gateway.allowance)
+    for _ in range(100):
+        gateway.ledger.outbox.put(wire.Status(at=NOON, measures={}))
+    assert gateway.carry() == []
+    gateway.confirm()
+    assert len(gateway.carry()) == 2
 
 
 def test_what_does_not_fit_today_goes_tomorrow_and_costs_no_attempt(make: Make) -> None:
