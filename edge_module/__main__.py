@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_module import log, surroundings
 from edge_module import settings as settings_module
-from edge_module.allocator import share_arenas
+from edge_module.allocator import give_back
 from edge_module.ending import Ending
 from edge_module.errors import CardError, ConfigError, LedgerError, ModelError, SurroundingsError
 
@@ -122,7 +122,7 @@ def _sources(arguments: argparse.Namespace) -> Sources:
 
 
 def _run(arguments: argparse.Namespace, settings: "Settings", sources: Sources) -> int:
-    share_arenas()  # before there are threads
+    give_back()  # before there are threads
     ending = Ending(asked=DONE)
     ending.on_signals()  # before what takes long
     from edge_module import app  # noqa: PLC0415
