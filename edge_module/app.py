@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from edge_module import log, model_store, wire
 from edge_module.breath import Breath
+from edge_module.budget import Allowance
 from edge_module.card import Mount
 from edge_module.ceiling import Ceiling
 from edge_module.clock import Clock, SystemClock
@@ -215,7 +216,9 @@ def run(
         )  # fmt: skip
         panel = Panel(
             cards=cards, ledger=ledger, pace=pace, stick=stick, connected=lambda: hub.connected, clock=clock,
-            measures=health.measures, disk_fault=lambda: storage.trouble is not None or ceiling.paused,
+            pictures_owed=ledger.uploads.waiting,
+            budget_left_bytes=lambda: ledger.budget.left_bytes(Allowance.of(twin.settings)),
+            disk_fault=lambda: storage.trouble is not None or ceiling.paused,
         )  # fmt: skip
 
         def report_status() -> None:

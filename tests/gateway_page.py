@@ -85,7 +85,7 @@ def serving(folder: Path, *, pin: str | None = PIN) -> Iterator[Served]:
         )  # fmt: skip
         panel = Panel(
             cards=gateway.cards, ledger=gateway.ledger, pace=Pace(), stick=stick, connected=lambda: served.connected,
-            measures=lambda: {"pictures_owed": 3, "budget_left_bytes": 12_300_000}, disk_fault=lambda: False,
+            pictures_owed=lambda: 3, budget_left_bytes=lambda: 12_300_000, disk_fault=lambda: False,
             clock=gateway.clock,
         )  # fmt: skip
         page = Page(

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import secrets
 import sys
 import tempfile
 import time
@@ -69,19 +70,30 @@ class Running:
     Args:
         address: of headquarters' pages.
         passwords: the one-time password of the account that each role has.
+        page_address: of the gateway's own page, for the technician beside it.
+        pin: that opens it.
     """
 
     processes: Processes
     headquarters: "Headquarters"
     address: str
     passwords: Mapping[Role, str]
+    page_address: str
+    pin: str
 
     @property
     def invitation(self) -> str:
         """Where to look, and how to sign in."""
         accounts = [f"  {role:<12} {password}" for role, password in self.passwords.items()]
         return "\n".join(
-            ["", f"Headquarters' pages: {self.address}", "Sign in with a one-time password:", *accounts, ""]
+            [
+                "",
+                f"Headquarters' pages: {self.address}",
+                "Sign in with a one-time password:",
+                *accounts,
+                f"The gateway's own page, for technicians: {self.page_address} (PIN {self.pin})",
+                "",
+            ]
         )
 
     def watch(self, *, patience_s: float) -> None:
@@ -149,7 +161,10 @@ def running(options: Options) -> Iterator[Running]:
     """
     folder = options.state.expanduser().resolve()
     card = inserted.checked(options.card, folder) if options.card else folder / "card"
-    with claimed_port(options.port) as port, state.fresh(folder), contextlib.ExitStack() as stack:
+    with (
+        claimed_port(options.port) as port, claimed_port(0) as page_port, state.fresh(folder),
+        contextlib.ExitStack() as stack,
+    ):  # fmt: skip
         for name in ("logs", "cards"):
             (folder / name).mkdir()
         azure = stack.enter_context(_short(folder / "azure"))
@@ -160,14 +175,19 @@ def running(options: Options) -> Iterator[Running]:
             processes.start("card", "deployment.demo.card", str(card), env=_environment())
         headquarters, passwords = _start_headquarters(processes, folder, azure, port)
         stack.callback(headquarters.close)
-        _start_gateway(processes, folder, azure)
+        pin = f"{secrets.randbelow(10**6):06}"
+        page = {"PONYA_PAGE_PORT": str(page_port), "PONYA_PAGE_PIN": pin}
+        _start_gateway(processes, folder, azure, page)
         address = f"http://127.0.0.1:{port}"
         processes.wait_for(lambda: _answers(f"{address}/readyz"), within_s=_START_S, what="headquarters' pages")
         if not options.card:
             processes.wait_ended("card", within_s=_START_S)
         inserted.insert(card, folder / "cards", "demo")
         _say(f"Card inserted: {card if options.card else 'the demo card, drawn by the project itself'}")
-        yield Running(processes=processes, headquarters=headquarters, address=address, passwords=passwords)
+        yield Running(
+            processes=processes, headquarters=headquarters, address=address, passwords=passwords,
+            page_address=f"http://127.0.0.1:{page_port}", pin=pin,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -214,8 +234,9 @@ def _start_headquarters(
     return headquarters, {role: headquarters.add_account(role) for role in Role}
 
 
-def _start_gateway(processes: Processes, folder: Path, azure: Path) -> None:
-    settings = {"PONYA_DATA_DIR": str(folder / "gateway"), "PONYA_CARDS_DIR": str(folder / "cards"), **_WATCHED}
+def _start_gateway(processes: Processes, folder: Path, azure: Path, page: Mapping[str, str]) -> None:
+    folders = {"PONYA_DATA_DIR": str(folder / "gateway"), "PONYA_CARDS_DIR": str(folder / "cards")}
+    settings = {**folders, **_WATCHED, **page}
     module_env = _file(processes, azure / "gateways" / GATEWAY / "module.env")
     processes.start("gateway", "edge_module", "run", env=_environment() | read_env(module_env) | settings)
 

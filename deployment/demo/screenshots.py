@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from cloud_sync.accounts import Role
-from deployment.demo.demo import GATEWAY, Options, running
+from deployment.demo.demo import GATEWAY, Options, Running, running
 from deployment.demo.errors import DemoError
 from edge_module.errors import PonyaError
 
@@ -29,15 +29,15 @@ _CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
 _WEBGL_WITHOUT_GPU: Final = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
-def take(address: str, password: str, folder: Path, chromium: str) -> None:
-    """Sign in as the coordinator and take every picture.
+def take(demo: Running, folder: Path, chromium: str) -> None:
+    """Sign in as the coordinator, and as the technician beside the gateway, and take every picture.
 
     Args:
-        address: of headquarters' pages.
-        password: the coordinator's one-time password.
+        demo: that runs.
         folder: to write to.
         chromium: the program.
     """
+    address, password = demo.address, demo.passwords[Role.COORDINATOR]
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=chromium, args=_WEBGL_WITHOUT_GPU) as browser,
@@ -55,6 +55,15 @@ def take(address: str, password: str, folder: Path, chromium: str) -> None:
             page = context.new_page()
             _show_map(page)
             _save(page, folder / "phone.png")
+        with browser.new_context(
+            base_url=demo.page_address, viewport=_PHONE, is_mobile=True, has_touch=True, locale="ne-NP"
+        ) as context:
+            page = context.new_page()
+            page.goto("/")
+            page.fill("#pin", demo.pin)
+            page.click("main button")
+            expect(page.locator("section.card.safe")).to_be_visible(timeout=60_000)
+            _save(page, folder / "gateway-page.png")
 
 
 def _sign_in(page: Page, one_time: str) -> None:
@@ -120,7 +129,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         with running(options) as demo:
             demo.watch(patience_s=options.patience_s)
-            take(demo.address, demo.passwords[Role.COORDINATOR], folder, chromium)
+            take(demo, folder, chromium)
     except PonyaError as exc:
         print(f"screenshots: {exc}", file=sys.stderr)  # noqa: T201 - a command line prints
         return 1

@@ -1,7 +1,7 @@
 """Gathers what the page and the lamp show, from the parts that know it. Any thread may ask."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from edge_module.cards import Cards
@@ -30,21 +30,24 @@ class Panel:
         pace: how fast headquarters confirms.
         stick: for what leaves by hand.
         connected: whether the edge hub is there.
-        measures: of the gateway, as in `status`: cheap ones.
+        pictures_owed: how many wait to be sent.
+        budget_left_bytes: of today's data.
         disk_fault: whether the gateway's own disk is in trouble.
         clock: for times.
     """
 
     def __init__(
         self, *, cards: Cards, ledger: Ledger, pace: Pace, stick: Stick, connected: Callable[[], bool],
-        measures: Callable[[], Mapping[str, float | str]], disk_fault: Callable[[], bool], clock: Clock,
+        pictures_owed: Callable[[], int], budget_left_bytes: Callable[[], int],
+        disk_fault: Callable[[], bool], clock: Clock,
     ) -> None:  # fmt: skip
         self._cards = cards
         self._ledger = ledger
         self._pace = pace
         self._stick = stick
         self._connected = connected
-        self._measures = measures
+        self._pictures_owed = pictures_owed
+        self._budget_left_bytes = budget_left_bytes
         self._disk_fault = disk_fault
         self._clock = clock
         self._lock = threading.Lock()
@@ -54,14 +57,12 @@ class Panel:
 
     def seen(self) -> Seen:
         """Everything, for the page."""
-        measures = self._measures()
-        budget = measures.get("budget_left_bytes")
         link = self._link()
         return Seen(
             cards=self._shown(link),
             link=link,
-            pictures_owed=int(measures.get("pictures_owed", 0)),
-            budget_left_bytes=int(budget) if isinstance(budget, int | float) else None,
+            pictures_owed=self._pictures_owed(),
+            budget_left_bytes=self._budget_left_bytes(),
             fault=self._fault(),
             stick=self._stick.state,
             job=self._stick.job,

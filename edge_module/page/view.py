@@ -44,7 +44,7 @@ class Seen:
         cards: as `state.shown` says them.
         link: to headquarters.
         pictures_owed: that wait to be sent.
-        budget_left_bytes: of today's data; None where nobody counts.
+        budget_left_bytes: of today's data.
         fault: key of what is wrong with the gateway itself, ``fault_cards`` or ``fault_disk``; empty if nothing is.
         stick: whether one is in.
         job: what was last done with one.
@@ -53,7 +53,7 @@ class Seen:
     cards: Sequence[CardShown]
     link: Link
     pictures_owed: int = 0
-    budget_left_bytes: int | None = None
+    budget_left_bytes: int = 0
     fault: str = ""
     stick: StickState = StickState.ABSENT
     job: Job = field(default_factory=Job)
@@ -162,8 +162,7 @@ def _link(seen: Seen, say: Words) -> Html:
         lines.append(say("owed", size=say.size(seen.link.owed_bytes)))
     if seen.pictures_owed:
         lines.append(say("pictures_owed", n=seen.pictures_owed))
-    if seen.budget_left_bytes is not None:
-        lines.append(say("budget", size=say.size(seen.budget_left_bytes)))
+    lines.append(say("budget", size=say.size(seen.budget_left_bytes)))
     return el("section", *(el("p", line) for line in lines), class_="link small")
 
 
