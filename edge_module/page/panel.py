@@ -2,19 +2,17 @@
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from edge_module.cards import Cards
+from edge_module.cards import Cards, PlaceState
 from edge_module.clock import Clock
+from edge_module.domain import CardReceipt, ReadingState
 from edge_module.ledger import Ledger
 from edge_module.pace import Pace
 from edge_module.page import state
 from edge_module.page.state import CardShown, Link, Word
 from edge_module.page.view import Seen
 from edge_module.stick import Stick
-
-if TYPE_CHECKING:
-    from edge_module.domain import CardReceipt
 
 _RECEIPTS_FOR_S: Final = 5.0
 """Counting a card's files takes the database a moment: not for every look of every phone."""
@@ -87,10 +85,13 @@ class Panel:
         seen = self._cards.seen()
         now_s = self._clock.monotonic_s()
         with self._lock:
-            wanted = [card.reading_id for card in seen if card.reading_id]
-            wanted += [reading_id for reading_id, _ in self._ledger.last_readings(_GONE_SHOWN)]
+            present = {card.card_id for card in seen}
+            wanted = [card.reading_id for card in seen if card.state is PlaceState.READ]
+            last = self._ledger.last_readings(_GONE_SHOWN)
+            wanted += [reading_id for reading_id, card_id in last if card_id not in present]
             stale = now_s >= self._receipts_at_s + _RECEIPTS_FOR_S or now_s < self._receipts_at_s
-            known = {} if stale else self._receipts
+            # What was counted while a card was being read is old as soon as it is read.
+            known = {} if stale else {k: r for k, r in self._receipts.items() if r.state is ReadingState.COMPLETE}
             self._receipts = {
                 reading_id: known.get(reading_id) or self._ledger.receipt(reading_id)
                 for reading_id in dict.fromkeys(wanted)
