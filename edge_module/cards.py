@@ -228,7 +228,7 @@ class Cards:
         """
         for place in self._places.values():  # nobody has watched them since
             place.changed = True
-        with Watcher(self._folder, self.wake, mountinfo=self._mountinfo) as watcher:
+        with Watcher(self.wake, mountinfo=self._mountinfo) as watcher:
             try:
                 while not self._stop.is_set():
                     self._wake.clear()
@@ -244,7 +244,10 @@ class Cards:
 
     def _meet(self, watcher: Watcher) -> None:
         """Take up places that are new, forget those that are gone, and notice cards that hang."""
+        watcher.watch(self._folder, self.wake, deep=False)  # first: what comes while we look is told of
         found = dict(self._found())
+        if self.fault:  # when it is back it is another folder, which nobody watches
+            watcher.forget(self._folder)
         for root, place in list(self._places.items()):
             if place.failure is not None:
                 failure, place.failure = place.failure, None

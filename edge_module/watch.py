@@ -43,13 +43,11 @@ class Watcher:
     """Calls back, from threads of its own, when something has changed.
 
     Args:
-        folder: in which cards appear.
-        on_cards: called when one may have come or gone.
+        on_cards: called when something may have been mounted, or is no more.
         mountinfo: the kernel's mount table.
     """
 
-    def __init__(self, folder: Path, on_cards: Callable[[], None], *, mountinfo: Path = MOUNTINFO) -> None:
-        self._folder = folder
+    def __init__(self, on_cards: Callable[[], None], *, mountinfo: Path = MOUNTINFO) -> None:
         self._on_cards = on_cards
         self._mountinfo = mountinfo
         self._observer: BaseObserver = Observer()
@@ -67,7 +65,6 @@ class Watcher:
             self._thread.start()
         with contextlib.suppress(OSError):  # no inotify: `watched` says so
             self._observer.start()
-        self.watch(self._folder, self._on_cards, deep=False)
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -323,6 +323,15 @@ def test_a_cards_folder_that_is_not_there_yet_is_said_and_waited_for(tmp_path: P
         assert gateway.receipt("card").seen == 1
 
 
+@needs_mounts
+def test_a_folder_that_the_kernel_cannot_watch_is_looked_at_now_and_then(tmp_path: Path) -> None:
+    """Of what is written into a file system that is mounted here nothing is told, as with one that comes by network."""
+    with running(tmp_path, settings={"poll_s": 0.1}) as gateway, mounted(gateway.dir / "share") as share:
+        assert gateway.receipt("share").seen == 0
+        (share / "a.jpg").write_bytes(jpeg(1))
+        wait_until(lambda: gateway.receipt("share").seen == 1, lambda: str(gateway.cards.seen()))
+
+
 def test_a_card_that_is_in_is_looked_at_again_on_demand(gateway: GatewayCards) -> None:
     with mounted(gateway.dir / "card") if can_mount() else contextlib.nullcontext(gateway.dir / "card") as card:
         write(card, {"a.jpg": jpeg(1)})
@@ -343,7 +352,7 @@ def test_half_a_million_entries_hold_up_no_other_card(gateway: GatewayCards) -> 
             (Path(huge) / f"{n:03}").mkdir()
             here = os.open(f"{huge}/{n:03}", os.O_RDONLY)
             for m in range(1000):
-                os.close(os.open(f"{m:03}.txt", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+                os.mknod(f"{m:03}.txt", dir_fd=here)
             os.close(here)
         (gateway.dir / "huge").symlink_to(huge)
         gateway.wait("huge", PlaceState.LISTING)
