@@ -54,8 +54,9 @@ torture: $(STAMP)  ## the whole system while everything fails, in rounds: make t
 	$(RUN) -m tests.torture --rounds $(ROUNDS) --seed $(SEED)
 
 DAYS ?= 30
+DAY_S ?= 105
 soak: $(STAMP)  ## one month in an hour: a gateway through cards, outages and restarts; build/soak.json and .png: DAYS=30
-	$(RUN) -m tests.soak --days $(DAYS)
+	$(RUN) -m tests.soak --days $(DAYS) --day-s $(DAY_S)
 
 docs: $(STAMP)  ## write docs/settings.md and docs/settings.dtdl.json from the schema
 	$(RUN) -m edge_module.settings_doc > docs/settings.md

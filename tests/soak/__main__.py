@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         f" {outcome.patches} patches, {outcome.models} models, {outcome.outages} outages, {len(outcome.stops_s)} stops"
     )
     for bar in reached:
-        said = "not measured: no life has a second day" if bar.measured is None else f"{bar.measured}"
+        said = "not measured: no life has a third day" if bar.measured is None else f"{bar.measured}"
         print(f"  {'passed' if bar.passed else 'FAILED'}  {bar.name}: {said} (at most {bar.allowed})")
     for fault in outcome.faults:
         print(f"  {fault[:2000]}")

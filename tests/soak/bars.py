@@ -1,8 +1,9 @@
 """Whether a soak reached its bars. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import median
 from typing import Any, Final
 
 from tests.soak.samples import Sample
@@ -12,6 +13,7 @@ MORE_DESCRIPTORS: Final = 4
 MORE_THREADS: Final = 2
 STOP_S: Final = 10.0
 IDLE_CPU: Final = 0.01
+_LAST_DAYS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,35 +44,30 @@ class Growth:
 
 
 def growth(samples: Sequence[Sample]) -> Growth | None:
-    """The worst life of the gateway: what it took at most after its first day, beyond what it took at most on it.
+    """The worst life of the gateway: what it took on its last three days, beyond the day that followed its first.
 
-    Descriptors and threads come and go with cards and connections, and their highest counts with chance: there the
-    lowest of each day tells what is never given back. None where no life has a second day.
+    On its first day a gateway starts, connects and reads its first card; what it takes then is no growth. Medians of
+    days, for what is highest comes and goes with how many cards are read at once. None where no life has a third day.
     """
     found = []
     for _, of_life in groupby(samples, key=lambda sample: sample.pid):
         life = list(of_life)
-        first = [s for s in life if s.day < life[0].day + 1]
-        days = [list(of_day) for _, of_day in groupby(life[len(first) :], key=lambda s: int(s.day - life[0].day))]
-        whole = [of_day for of_day in days if of_day[-1].day - of_day[0].day > 0.5]
-        if whole:
-            found.append(_beyond(first, whole))
+        days = [list(of_day) for _, of_day in groupby(life, key=lambda s: int(s.day - life[0].day))]
+        whole = [of_day for of_day in days[1:] if of_day[-1].day - of_day[0].day > 0.5]
+        if len(whole) > 1:
+            found.append(whole)
     if not found:
         return None
     return Growth(
-        memory_mb=max(one.memory_mb for one in found),
-        descriptors=max(one.descriptors for one in found),
-        threads=max(one.threads for one in found),
+        memory_mb=round(max(_beyond(days, lambda s: s.memory_mb) for days in found), 2),
+        descriptors=round(max(_beyond(days, lambda s: s.descriptors) for days in found)),
+        threads=round(max(_beyond(days, lambda s: s.threads) for days in found)),
     )
 
 
-def _beyond(first: list[Sample], days: list[list[Sample]]) -> Growth:
-    peak = max(s.memory_mb for day in days for s in day) - max(s.memory_mb for s in first)
-    return Growth(
-        memory_mb=round(peak, 2),
-        descriptors=max(min(s.descriptors for s in day) for day in days) - min(s.descriptors for s in first),
-        threads=max(min(s.threads for s in day) for day in days) - min(s.threads for s in first),
-    )
+def _beyond(days: list[list[Sample]], of: Callable[[Sample], float]) -> float:
+    first, *later = (median(map(of, day)) for day in days)
+    return median(later[-_LAST_DAYS:]) - first
 
 
 def bars(samples: Sequence[Sample], *, stops_s: Sequence[float], idle_cpu: float, faults: int) -> list[Bar]:

@@ -48,7 +48,7 @@ def test_what_is_flat_passes() -> None:
 
 @pytest.mark.parametrize(
     ("grows", "name"),
-    [({"memory_mb": 3.0}, "memory"), ({"descriptors": 2}, "descriptors"), ({"threads": 1}, "threads")],
+    [({"memory_mb": 6.0}, "memory"), ({"descriptors": 3}, "descriptors"), ({"threads": 2}, "threads")],
 )
 def test_what_grows_is_found_in_whichever_life(grows: dict[str, float], name: str) -> None:
     for samples in (life(1, 0, 5, **grows) + life(2, 5, 5), life(1, 0, 5) + life(2, 5, 5, **grows)):
@@ -62,5 +62,5 @@ def test_a_slow_end_a_busy_rest_and_a_lost_file_fail() -> None:
     assert [bar.passed for bar in found] == [True, True, True, False, False, False]
 
 
-def test_lives_of_a_day_say_nothing_of_growth() -> None:
-    assert growth(life(1, 0, 1, memory_mb=50) + life(2, 1, 1)) is None
+def test_lives_of_two_days_say_nothing_of_growth() -> None:
+    assert growth(life(1, 0, 2, memory_mb=50) + life(2, 2, 2)) is None
