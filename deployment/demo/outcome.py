@@ -148,9 +148,10 @@ def outcome(store: Store, container: ContainerClient, gateway_id: str) -> Outcom
 
 def _stored(store: Store, container: ContainerClient, gateway_id: str) -> set[str]:
     """The pictures of which each variant that was said to be stored lies there with the size that was said."""
-    there = {blob.name: blob.size for blob in container.list_blobs()}
     query = select(_media.media_id, _media.blob_name, _media.size_bytes).where(_media.gateway_id == gateway_id)
     with transaction(store.engine, writing=False) as connection:
         rows = connection.execute(query).all()
+    # Looked for afterwards: a frame may come while somebody counts.
+    there = {blob.name: blob.size for blob in container.list_blobs()}
     lacking = {row.media_id for row in rows if there.get(row.blob_name) != row.size_bytes}
     return {row.media_id for row in rows} - lacking
