@@ -65,6 +65,7 @@ def load_model(settings: Settings) -> Model:
     """
     model = model_store.load(installed_models(settings).current or model_folder(settings))
     settings.thresholds(model.head.thresholds)
+    model_store.people()  # a worker opens it when it first needs it: that would be late to find it damaged
     return model
 
 

@@ -1,4 +1,4 @@
-"""The backbone: a picture's 1,280 features. The only file that knows the TFLite runtime.
+"""The backbone: a picture's 1,280 features. The only file that knows the TFLite runtimes.
 
 `ai-edge-litert` where it has wheels (x86-64, arm64), `tflite-runtime` 2.14 on arm32v7; both must give the same verdicts
 on the golden frames (tests/integration/test_runtimes.py).
@@ -15,7 +15,13 @@ from edge_module.frame import INPUT_PX
 from edge_module.head import FEATURES
 
 
-def _interpreter(content: bytes) -> Any:
+def interpreter(content: bytes) -> Any:
+    """Open a TFLite file with the runtime that is installed.
+
+    Raises:
+        ModelError: none is.
+        ValueError, RuntimeError: the runtime's own, of a file that is none.
+    """
     try:
         from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - one of two, whichever is installed
     except ImportError:
@@ -36,7 +42,7 @@ class Backbone:
 
     def __init__(self, content: bytes, *, name: str) -> None:
         try:
-            self._model = _interpreter(content)
+            self._model = interpreter(content)
             self._model.allocate_tensors()
             (source,) = self._model.get_input_details()
             outputs = [o for o in self._model.get_output_details() if list(o["shape"]) == [1, FEATURES]]

@@ -7,7 +7,7 @@ the animal is; a crop of it shows the backbone an animal instead of a forest.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +65,10 @@ def _continues(before: Shot, shot: Shot, gap_s: float) -> bool:
     return timedelta(0) <= later.at - earlier.at <= timedelta(seconds=gap_s)
 
 
-def bursts(event: Sequence[Shot]) -> Iterator[Sequence[Shot]]:
+_T = TypeVar("_T")
+
+
+def bursts(event: Sequence[_T]) -> Iterator[Sequence[_T]]:
     """Split an event into bursts of at most `BURST_FRAMES_MAX`, as equal as can be, the longer ones first."""
     count = -(-len(event) // BURST_FRAMES_MAX)
     start = 0

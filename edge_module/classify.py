@@ -5,29 +5,31 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_module import model_store
 from edge_module.burst import Shot, bursts, events
-from edge_module.domain import Exif, Fate, Media
+from edge_module.domain import KEPT_FATES, Exif, Fate, Media
 from edge_module.errors import MediaError
 from edge_module.exif import EXIF_HEAD_BYTES, read_exif
 from edge_module.frame import Frame, decode
+from edge_module.people import People
 from edge_module.scorer import Model, Scorer
 from edge_module.settings import Settings
-from edge_module.verdict import DayNight, judge
+from edge_module.verdict import DayNight, judge, withhold
 
 
 def classify(paths: Sequence[Path], model: Model, settings: Settings) -> Iterator[dict[str, Any]]:
     """Judge files, in the order given. As on a card, pictures of one event (by EXIF) are compared with each other.
 
     Yields:
-        ``{path, verdict, panda_probability, captured_at, error}`` for each file; with scores also ``probabilities,
-        night, view``.
+        ``{path, verdict, panda_probability, captured_at, error}`` for each file; with scores also ``withheld,
+        probabilities, night, view``.
     """
-    scorer = Scorer(model)
+    scorer, people = Scorer(model), People(model_store.people(), name=model_store.PEOPLE)
     thresholds = settings.thresholds(model.head.thresholds)
     shots = (_shot(path, settings.camera_utc_offset_min) for path in paths)
     for event in events(shots, gap_s=settings.event_gap_s):
         for burst in bursts(event):
-            yield from _judge_burst(burst, scorer, thresholds)
+            yield from _judge_burst(burst, scorer, people, thresholds)
 
 
 def _shot(path: Path, utc_offset_min: int) -> Shot:
@@ -39,7 +41,9 @@ def _shot(path: Path, utc_offset_min: int) -> Shot:
         return Shot(media=media, exif=Exif())  # reading it meets the same error, and says so
 
 
-def _judge_burst(burst: Sequence[Shot], scorer: Scorer, thresholds: DayNight) -> Iterator[dict[str, Any]]:
+def _judge_burst(
+    burst: Sequence[Shot], scorer: Scorer, people: People, thresholds: DayNight
+) -> Iterator[dict[str, Any]]:
     looked = [_look(shot) for shot in burst]
     frames = [frame for frame in looked if isinstance(frame, Frame)]
     scores = iter(scorer.score(frames) if frames else [])
@@ -54,8 +58,11 @@ def _judge_burst(burst: Sequence[Shot], scorer: Scorer, thresholds: DayNight) ->
         }
         if isinstance(frame, Frame):
             score = next(scores)
+            fate = judge(score, thresholds)
+            fate, withheld = withhold(fate, person=fate in KEPT_FATES and people.perhaps(frame.image))
             line |= {
-                "verdict": judge(score, thresholds),
+                "verdict": fate,
+                "withheld": withheld,
                 "panda_probability": score.panda,
                 "probabilities": dict(score.probabilities),
                 "night": score.night,

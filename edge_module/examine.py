@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
+from edge_module import model_store
 from edge_module.audit import drawn
 from edge_module.breath import Breath
 from edge_module.burst import Shot, bursts
@@ -20,9 +21,10 @@ from edge_module.frame import Frame, decode
 from edge_module.ladder import Policy, wanted
 from edge_module.ledger import Finding, Known, Reading
 from edge_module.originals import Originals
+from edge_module.people import People
 from edge_module.scorer import Model, Scorer
 from edge_module.variants import AUDIT_LONG_EDGE_PX, WITHHELD_LONG_EDGE_PX, thumbnail_jpeg
-from edge_module.verdict import DayNight, judge
+from edge_module.verdict import DayNight, judge, withhold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,8 @@ class Examiner:
             assert isinstance(record, Record)
             fate = judge(scores, self._thresholds)
             record = replace(record, fate=fate, scores=scores, model_id=self._model.model_id)
-            records[i] = record = replace(record, audit_probability=drawn(record, self._policy.audit_per_mille))
+            record = replace(record, audit_probability=drawn(record, self._policy.audit_per_mille))
+            records[i] = record = self._withheld(record, frames[i])
             if px := self._thumbnail_px(record):
                 thumbnails[i] = thumbnail_jpeg(frames[i].image, long_edge_px=px)
         frames.clear()
@@ -115,6 +118,12 @@ class Examiner:
             self._finding(shot, record, thumbnails.get(i), again=i in again) if isinstance(record, Record) else record
             for i, (shot, record) in enumerate(zip(shots, records, strict=True))
         ]
+
+    def _withheld(self, record: Record, frame: Frame) -> Record:
+        """Rule 6 of `verdict`, for what is about to leave: what is passed on, and what is drawn for the audit."""
+        leaves = record.fate in KEPT_FATES or record.audit_probability is not None
+        fate, withheld = withhold(record.fate, person=leaves and self._people().perhaps(frame.image))
+        return replace(record, fate=fate, withheld=withheld)
 
     def _thumbnail_px(self, record: Record) -> int:
         """How large a picture of a file travels of which no original is kept for it; 0 for none."""
@@ -186,6 +195,13 @@ class Examiner:
             not_read = self._not_read(shot, exc)
             return not_read if isinstance(not_read, NotRead) else Finding(media=shot.media, record=not_read)
         return Finding(media=shot.media, record=record, original_kept=True, wants=wants, rescored=rescored)
+
+    def _people(self) -> People:
+        """This thread's own detector; most readings of a card never need it."""
+        people: People | None = getattr(self._thread, "people", None)
+        if people is None:
+            people = self._thread.people = People(model_store.people(), name=model_store.PEOPLE)
+        return people
 
     def _scorer(self) -> Scorer:
         """This thread's own interpreter."""

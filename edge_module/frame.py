@@ -78,7 +78,7 @@ def to_input(image: Image.Image, box: tuple[float, float, float, float] | None =
     Returns:
         uint8, shape (224, 224, 3).
     """
-    small = image.resize((INPUT_PX, INPUT_PX), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
+    small = image.resize((INPUT_PX, INPUT_PX), Image.Resampling.BILINEAR, box=box, reducing_gap=1.1)
     return np.asarray(small)
 
 

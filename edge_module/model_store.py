@@ -11,6 +11,7 @@ from edge_module.scorer import Model
 SHIPPED_MODEL_DIR: Final = Path(__file__).resolve().parent.parent / "models" / "red_panda"
 """The model that comes with the software: `model_dir: shipped`."""
 
+PEOPLE: Final = "people.tflite"
 _SUMS: Final = "SHA256SUMS"
 
 
@@ -26,6 +27,15 @@ def load(folder: Path) -> Model:
     if head.backbone_sha256 != sums["backbone.tflite"]:
         raise ModelError(f"{folder / 'head.json'}: was trained on another backbone ({head.backbone_sha256[:12]})")
     return Model(backbone=backbone, head=head, model_id=Model.identify(backbone, head_json))
+
+
+def people(folder: Path = SHIPPED_MODEL_DIR) -> bytes:
+    """Read the detector of people, ``people.tflite``. It comes with the software, whatever model is in force.
+
+    Raises:
+        ModelError: it is missing, or differs from its recorded SHA-256.
+    """
+    return _verified(folder, PEOPLE, _sums(folder))
 
 
 def _sums(folder: Path) -> dict[str, str]:

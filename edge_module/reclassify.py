@@ -18,7 +18,7 @@ from edge_module.ledger import Ledger
 from edge_module.originals import Kept, Originals
 from edge_module.scorer import Model, Scorer
 from edge_module.settings import Settings
-from edge_module.verdict import judge
+from edge_module.verdict import judge, withhold
 
 _log = logging.getLogger(__name__)
 
@@ -76,9 +76,10 @@ def reclassify(
                 tally.passed_over += 1
         scores = scorer.score([frame for _, frame in frames]) if frames else []
         for (kept, _), score in zip(frames, scores, strict=True):
+            fate, withheld = withhold(judge(score, thresholds), person=kept.record.stays_here)
             record = replace(
-                kept.record, fate=judge(score, thresholds), scores=score, model_id=model.model_id,
-                withheld=kept.record.stays_here, audit_probability=None,
+                kept.record, fate=fate, scores=score, model_id=model.model_id, withheld=withheld,
+                audit_probability=None,
             )  # fmt: skip
             if ledger.rescored(record, kept.path, wanted(record, policy)):
                 tally.scored += 1

@@ -5,13 +5,15 @@
 3. *human*: a person is the likeliest label. Below rules 1 and 2, so that a person beside a panda hides nothing.
 4. *blank*: nothing is likelier than any animal.
 5. *other*: all that remains.
+6. Before a picture leaves, a detector looks for people (`people`). Where there may be one, no picture leaves the
+   gateway, and what rules 1 and 2 would pass on is *review*: somebody should look at the original.
 
 What cannot be scored does not come here: an unreadable file is `unreadable`, a video is `review` with a reason.
 """
 
 from dataclasses import dataclass
 
-from edge_module.domain import LABEL_BLANK, LABEL_HUMAN, LABEL_PANDA, Fate, Scores
+from edge_module.domain import KEPT_FATES, LABEL_BLANK, LABEL_HUMAN, LABEL_PANDA, Fate, Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,3 +50,8 @@ def judge(scores: Scores, thresholds: DayNight) -> Fate:
     if likeliest == LABEL_BLANK:
         return Fate.BLANK
     return Fate.OTHER
+
+
+def withhold(fate: Fate, *, person: bool) -> tuple[Fate, bool]:
+    """Rule 6: the verdict on a frame in which there may be a `person`, and whether its picture stays here."""
+    return (Fate.REVIEW if person and fate in KEPT_FATES else fate), person

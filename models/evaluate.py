@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_module.domain import LABEL_PANDA, Fate, Scores
 from edge_module.errors import PonyaError
 from edge_module.head import Head
 from edge_module.model_store import SHIPPED_MODEL_DIR
-from edge_module.verdict import DayNight
-from models import exam
+from edge_module.scorer import MOTION, pooled
+from edge_module.verdict import DayNight, judge
+from models import exam, runtimes
 from models.metrics import (
     Budget,
     Figure,
@@ -49,13 +51,36 @@ STRICT = Budget(blank=0.02, other=0.05, other_as_panda=0.02)
 BAR_WIDTHS = (0.10, 0.50)
 _WIDTH_EDGES = (0.06, 0.10, 0.15, 0.22, 0.32, 0.50, 1.01)
 
-STRATEGIES: Mapping[str, tuple[str, ...]] = {
-    "full frame": ("full",),
-    "full frame + motion crop (shipped)": ("full", "motion"),
-    "full frame + 6 tiles": ("full", "tile"),
-    "full frame + motion crop + 6 tiles": ("full", "motion", "tile"),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """Which views of a frame are looked at, and how frames are scored.
+
+    Args:
+        views: names of views; the one in which a red panda is likeliest counts.
+        together: whether the frames of a burst draw each other towards their mean (`edge_module.scorer`, rule 3).
+        single: examined on one frame of each burst alone, as where there is no burst.
+    """
+
+    views: tuple[str, ...]
+    together: bool = False
+    single: bool = False
+
+
+SHIPPED = "full frame + motion crop, burst together (shipped)"
+STRATEGIES: Mapping[str, Strategy] = {
+    "full frame": Strategy(views=("full",)),
+    "full frame + motion crop": Strategy(views=("full", "motion")),
+    SHIPPED: Strategy(views=("full", "motion"), together=True),
+    "the same + wider motion crop": Strategy(views=("full", "motion", "wide"), together=True),
+    "the same, also mirrored": Strategy(views=("full", "motion", "mirrored_full", "mirrored_motion"), together=True),
+    "single frames: full frame": Strategy(views=("full",), single=True),
+    "single frames: full frame + 6 tiles": Strategy(views=("full", "tile"), single=True),
 }
-SHIPPED = "full frame + motion crop (shipped)"
+_TILE = "tile"
+
+OTHER_RUNTIME_EVERY = 11
+"""tflite-runtime takes ten times as long: every eleventh burst is asked about."""
 
 
 class NotExamined(PonyaError):  # noqa: N818 - says what is the case
@@ -70,11 +95,15 @@ class Examined:
         questions: what is known of each frame, as `models.exam` stored it.
         best: by strategy, probabilities (n, labels) of the view in which a red panda is likeliest.
         invokes: by strategy, how often the backbone ran, on average.
+        single: the frames that have been examined alone.
+        looks: how often the backbone runs for each frame, by the shipped strategy.
     """
 
     questions: list[dict[str, Any]]
     best: Mapping[str, npt.NDArray[np.float32]]
     invokes: Mapping[str, float]
+    single: Flags
+    looks: npt.NDArray[np.int64]
     labels: tuple[str, ...]
 
     def column(self, name: str) -> npt.NDArray[Any]:
@@ -120,6 +149,8 @@ def examined(composed: bool, build_dir: Path = BUILD_DIR) -> Examined:
     questions: list[dict[str, Any]] = []
     best: dict[str, list[npt.NDArray[np.float32]]] = {strategy: [] for strategy in STRATEGIES}
     invokes: dict[str, list[float]] = {strategy: [] for strategy in STRATEGIES}
+    single: list[Flags] = []
+    looks: list[npt.NDArray[np.int64]] = []
     labels: tuple[str, ...] = ()
     for fold in folds_examined(build_dir):
         folder = build_dir / "candidates" / f"without_{fold}"
@@ -127,20 +158,110 @@ def examined(composed: bool, build_dir: Path = BUILD_DIR) -> Examined:
         features = np.load(exam.answers(fold, kind, folder)).astype(np.float32)
         head = Head.from_json((folder / "head.json").read_bytes())
         probabilities, labels = head.probabilities(features), head.labels
-        panda = labels.index("red_panda")
         questions += paper["questions"]
         owner, view = np.array(paper["owner"]), np.array(paper["view"])
-        for strategy, views in STRATEGIES.items():
-            usable = np.isin(view, views)
-            chosen = best_views(probabilities[usable, panda], owner[usable], len(paper["questions"]))
-            best[strategy].append(probabilities[usable][chosen])
-            invokes[strategy].append(usable.sum() / len(chosen))
+        event = np.array([q["event"] for q in paper["questions"]])
+        alone = np.isin(np.arange(len(event)), owner[view == _TILE])
+        single.append(alone)
+        looks.append(np.bincount(owner[np.isin(view, STRATEGIES[SHIPPED].views)], minlength=len(event)))
+        for name, strategy in STRATEGIES.items():
+            usable = np.isin(view, strategy.views)
+            best[name].append(
+                scored(probabilities[usable], owner[usable], view[usable], event, head, together=strategy.together)
+            )
+            counted = usable & alone[owner] if strategy.single and alone.any() else usable
+            invokes[name].append(counted.sum() / len(np.unique(owner[counted])))
     return Examined(
         questions=questions,
         best={strategy: np.concatenate(rows) for strategy, rows in best.items()},
         invokes={strategy: float(np.mean(counts)) for strategy, counts in invokes.items()},
+        single=np.concatenate(single),
+        looks=np.concatenate(looks),
         labels=labels,
     )
+
+
+def scored(
+    probabilities: npt.NDArray[np.float32],
+    owner: npt.NDArray[Any],
+    view: npt.NDArray[Any],
+    event: npt.NDArray[Any],
+    head: Head,
+    *,
+    together: bool,
+) -> npt.NDArray[np.float32]:
+    """Probabilities of views to those of frames, as the gateway's scorer has them.
+
+    Args:
+        probabilities: of views, shape (n, labels).
+        owner: the frame of each view.
+        view: the name of each view.
+        event: the burst of each frame.
+        head: whose probabilities they are.
+        together: as `Strategy`.
+
+    Returns:
+        Shape (frames, labels).
+    """
+    best = probabilities[best_views(probabilities[:, head.labels.index(LABEL_PANDA)], owner, len(event))]
+    if together:
+        moved = np.isin(np.arange(len(event)), owner[view == MOTION])
+        for number in np.unique(event):
+            chosen = event == number
+            best[chosen] = pooled(best[chosen], moved[chosen])
+    return best
+
+
+def other_runtime(fold: int, folder: Path) -> Path:
+    """Where the features by the other runtime are, of every `OTHER_RUNTIME_EVERY`-th burst."""
+    return folder / f"exam_{fold}_composed_tflite.npy"
+
+
+def _runtimes(thresholds: DayNight, build_dir: Path) -> dict[str, float]:
+    """Verdicts by the two runtimes compared, at the shipped thresholds; empty where the other was not asked."""
+    frames = differ = 0
+    most = 0.0
+    for fold in folds_examined(build_dir):
+        folder = build_dir / "candidates" / f"without_{fold}"
+        if not other_runtime(fold, folder).exists():
+            continue
+        paper = json.loads(exam.paper(fold, "composed", build_dir).with_suffix(".json").read_text())
+        rows = runtimes.usable(paper, every=OTHER_RUNTIME_EVERY)
+        head = Head.from_json((folder / "head.json").read_bytes())
+        asked, owner = np.unique(np.array(paper["owner"])[rows], return_inverse=True)
+        view = np.array(paper["view"])[rows]
+        night = np.array([paper["questions"][i]["night"] for i in asked])
+        event = np.array([paper["questions"][i]["event"] for i in asked])
+        ours = np.load(exam.answers(fold, "composed", folder))[rows].astype(np.float32)
+        said = [
+            scored(head.probabilities(f), owner, view, event, head, together=True)
+            for f in (ours, np.load(other_runtime(fold, folder)))
+        ]
+        verdicts = [_verdicts(probabilities, night, head.labels, thresholds) for probabilities in said]
+        panda = head.labels.index(LABEL_PANDA)
+        frames += len(asked)
+        differ += sum(a is not b for a, b in zip(*verdicts, strict=True))
+        most = max(most, float(np.abs(said[0][:, panda] - said[1][:, panda]).max()))
+    if not frames:
+        return {}
+    return {"frames": frames, "verdicts that differ": differ, "largest difference of p(red panda)": most}
+
+
+def _verdicts(
+    probabilities: npt.NDArray[np.float32], night: Flags, labels: Sequence[str], thresholds: DayNight
+) -> list[Fate]:
+    rounded = np.round(probabilities, 3).tolist()
+    return [
+        judge(Scores(probabilities=dict(zip(labels, row, strict=True)), night=bool(dark), view=""), thresholds)
+        for row, dark in zip(rounded, night, strict=True)
+    ]
+
+
+def _cost(answers: Examined) -> dict[str, float]:
+    """Invokes a frame on the cards that the project's bar is about: 70 % blank by wind, bursts of 3."""
+    blank = answers.column("label") == "blank"
+    empty, others = float(answers.looks[blank].mean()), float(answers.looks[~blank].mean())
+    return {"blank": empty, "others": others, "card": 0.7 * empty + 0.3 * others}
 
 
 def thresholds_to_ship(build_dir: Path = BUILD_DIR) -> DayNight:
@@ -175,8 +296,9 @@ def _cross(frames: Frames, budget: Budget, decide: Callable[[Frames, DayNight], 
 
 
 def _bar(answers: Examined, strategy: str, budget: Budget) -> dict[str, Figure]:
-    frames = answers.frames(strategy)
-    width = answers.column("animal_width").astype(np.float64)
+    frames, width = answers.frames(strategy), answers.column("animal_width").astype(np.float64)
+    if STRATEGIES[strategy].single:
+        frames, width = frames.where(answers.single), width[answers.single]
     on = _cross(frames, budget, passed)
     sure = _cross(frames, budget, judged_panda)
     wide = (width >= BAR_WIDTHS[0]) & (width <= BAR_WIDTHS[1])
@@ -229,6 +351,8 @@ def figures(build_dir: Path = BUILD_DIR) -> dict[str, Any]:
             for name, light in (("day", ~real.night), ("night", real.night))
             if (chosen := (real.label == label) & light).any()
         },
+        "invokes": _cost(answers),
+        "runtimes": _runtimes(shipped, build_dir),
         "confusion": _confusion(answers, shipped),
         "misses": _worst(answers, positive & ~on, ascending=True),
         "false_alarms": _worst(answers, ~positive & on, ascending=False),

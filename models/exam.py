@@ -17,6 +17,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from edge_module.backbone import Backbone
+from edge_module.burst import bursts, motion
+from edge_module.domain import Box
 from edge_module.errors import MediaError
 from edge_module.frame import Frame, decode, to_input
 from edge_module.scorer import views
@@ -26,7 +28,10 @@ from models.views import FOLDS
 
 _WIDTHS = (0.06, 0.6)
 _FRAMES = 3
-_BURSTS = {"red_panda": 300, "other_animal": 320, "blank": 140}
+_BURSTS = {"red_panda": 200, "other_animal": 240, "blank": 100}
+"""Of each fold."""
+
+_WIDER = 1.7
 
 TILES = tuple((x / 4, y / 3, (x + 2) / 4, (y + 2) / 3) for y in (0, 1) for x in (0, 1, 2))
 """Six overlapping parts of a frame, each half as wide and two thirds as high: left, top, right, bottom in shares."""
@@ -40,10 +45,11 @@ class Question:
         name: file name, or what it was composed of.
         label: red_panda, other_animal, blank, human or vehicle.
         composed: not a real frame.
-        night: infrared, or a night's frame.
+        night: whether it has hardly any colour: what the gateway takes for a night's.
         animal_width: share of the frame's width, where known.
         visible: share of the animal that can be seen, where known.
         source: the picture or camera that intervals are clustered by.
+        event: the burst it belongs to, by number: its frames are scored together.
     """
 
     name: str
@@ -53,71 +59,96 @@ class Question:
     animal_width: float | None
     visible: float | None
     source: str
+    event: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Look:
-    """One view of a test frame, for the backbone: uint8 (224, 224, 3); `name` is full, motion or tile."""
+    """One view of a test frame, for the backbone: uint8 (224, 224, 3).
+
+    `name` is full or motion, as the gateway looks; mirrored_full, mirrored_motion; wide (more around the motion); tile.
+    """
 
     name: str
     picture: npt.NDArray[np.uint8]
 
 
-def looks(frames: Sequence[Frame], at: int) -> list[Look]:
-    """What the gateway would look at in one frame of a burst, and six tiles to compare with."""
-    found = [Look(name=view.name, picture=view.picture) for view in list(views(frames))[at]]
-    image = frames[at].image
-    width, height = image.size
-    for left, top, right, bottom in TILES:
-        tile = to_input(image, (left * width, top * height, right * width, bottom * height))
-        found.append(Look(name="tile", picture=tile))
+def looks(frames: Sequence[Frame], *, tiles: bool) -> list[list[Look]]:
+    """For each frame of a burst what the gateway would look at, and more to compare with; tiles of the middle one."""
+    found = []
+    boxes = motion([frame.whole for frame in frames])
+    for at, (frame, seen) in enumerate(zip(frames, views(frames), strict=True)):
+        image, box = frame.image, boxes[at]
+        width, height = image.size
+        of_frame = [Look(name=view.name, picture=view.picture) for view in seen]
+        of_frame += [Look(name=f"mirrored_{view.name}", picture=view.picture[:, ::-1]) for view in seen]
+        if box is not None:
+            of_frame.append(Look(name="wide", picture=to_input(image, _wider(box).pixels(width, height))))
+        if tiles and at == len(frames) // 2:
+            for left, top, right, bottom in TILES:
+                tile = to_input(image, (left * width, top * height, right * width, bottom * height))
+                of_frame.append(Look(name="tile", picture=tile))
+        found.append(of_frame)
     return found
 
 
+def _wider(box: Box) -> Box:
+    half = min((box.right - box.left) * _WIDER, 1.0) / 2
+    x = min(max((box.left + box.right) / 2, half), 1 - half)
+    y = min(max((box.top + box.bottom) / 2, half), 1 - half)
+    return Box(left=x - half, top=y - half, right=x + half, bottom=y + half)
+
+
 def composed(labelled: list[pictures.Labelled], seed: int) -> Iterator[tuple[Question, list[Look]]]:
-    """One frame of each of many bursts; animals that are not red pandas are birds and mammals."""
+    """All frames of many bursts; animals that are not red pandas are birds and mammals."""
     rng = np.random.default_rng(seed)
     stock = Stock.of([p for p in labelled if p.trap or p.warm_blooded])
+    event = 0
     for label, count in _BURSTS.items():
         for i in tqdm(range(count), desc=label, mininterval=10):
             burst = stock.burst(rng, label, night=i % 2 == 0, frames=_FRAMES, widths=_WIDTHS)
-            at = int(rng.integers(_FRAMES))
-            box = burst.boxes[at] if burst.boxes else None
-            question = Question(
-                name=f"{label}_{i}: {' on '.join(reversed(burst.sources))}",
-                label=label,
-                composed=True,
-                night=burst.conditions.night,
-                animal_width=box.right - box.left if box else None,
-                visible=burst.visible if box else None,
-                # An animal's frames are alike because of the animal, blank ones because of the place.
-                source=burst.sources[1] if box else burst.sources[0],
-            )
-            yield question, looks([decode(jpeg) for jpeg in burst.jpegs], at)
+            frames = [decode(jpeg) for jpeg in burst.jpegs]
+            for at, of_frame in enumerate(looks(frames, tiles=True)):
+                box = burst.boxes[at] if burst.boxes else None
+                question = Question(
+                    name=f"{label}_{i}/{at}: {' on '.join(reversed(burst.sources))}",
+                    label=label,
+                    composed=True,
+                    night=frames[at].night,
+                    animal_width=(box.right - box.left if box else 0.0) if burst.boxes else None,
+                    visible=burst.visible if burst.boxes else None,
+                    # An animal's frames are alike because of the animal, blank ones because of the place.
+                    source=burst.sources[1] if burst.boxes else burst.sources[0],
+                    event=event,
+                )
+                yield question, of_frame
+            event += 1
 
 
 def real(labelled: list[pictures.Labelled]) -> Iterator[tuple[Question, list[Look]]]:
     """Every real trap frame; those of a burst together, as the gateway would."""
     trap = sorted((p for p in labelled if p.trap), key=lambda p: (p.burst or "", p.path))
-    for burst, group in groupby(trap, key=lambda p: p.burst):
+    number = 0
+    for folder, group in groupby(trap, key=lambda p: p.burst):
         together = list(group)
-        events = [together] if burst else [[one] for one in together]
-        for event in events:
+        for event in bursts(together) if folder else [[one] for one in together]:
             try:
                 frames = [decode(p.path.read_bytes()) for p in event]
             except MediaError:
                 continue  # the gateway would not score it either
-            for at, p in enumerate(event):
+            for p, frame, of_frame in zip(event, frames, looks(frames, tiles=False), strict=True):
                 question = Question(
                     name="/".join(p.path.parts[-2:]),
                     label=p.label,
                     composed=False,
-                    night=p.night,
+                    night=frame.night,
                     animal_width=None,
                     visible=None,
                     source=p.group,
+                    event=number,
                 )
-                yield question, looks(frames, at)
+                yield question, of_frame
+            number += 1
 
 
 def set_papers(fold: int) -> None:
@@ -153,8 +184,8 @@ def sit(fold: int, backbone: Path) -> None:
     network = Backbone.open(backbone)
     for kind in ("composed", "real"):
         seen = np.load(paper(fold, kind).with_suffix(".npy"), mmap_mode="r")
-        features = [network.features(np.array(look)).astype(np.float16) for look in tqdm(seen, mininterval=10)]
-        np.save(answers(fold, kind, backbone.parent), np.stack(features))
+        found = [network.features(np.array(look)).astype(np.float16) for look in tqdm(seen, mininterval=10)]
+        np.save(answers(fold, kind, backbone.parent), np.stack(found))
 
 
 def answers(fold: int, kind: str, folder: Path) -> Path:

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,6 @@ def fit(
     *,
     order: Sequence[str],
     inverse_regularisation: float,
-    temperature: float = 1.0,
     thresholds: DayNight,
     backbone_sha256: str,
 ) -> bytes:
@@ -33,8 +33,6 @@ def fit(
         weights: of each row, about 1.
         order: the labels in the order the head shall have them.
         inverse_regularisation: scikit-learn's C, for standardised features.
-        temperature: what logits are divided by, so that probabilities mean what they say on frames never seen
-            (https://arxiv.org/abs/1706.04599).
         thresholds: to write into the head.
         backbone_sha256: of the TFLite file that made the features.
 
@@ -48,9 +46,26 @@ def fit(
     # Standardisation folds into weights and bias: the gateway multiplies once.
     weight = model.coef_ / spread
     bias = model.intercept_ - weight @ mean
-    return pack(
-        weight / temperature, bias / temperature, order=order, thresholds=thresholds, backbone_sha256=backbone_sha256
-    )
+    return pack(weight, bias, order=order, thresholds=thresholds, backbone_sha256=backbone_sha256)
+
+
+def cooled(head_json: bytes, temperature: float, thresholds: DayNight) -> bytes:
+    """The head with its logits divided, so that probabilities mean what they say on frames never seen.
+
+    https://arxiv.org/abs/1706.04599
+
+    Args:
+        head_json: as `fit` made it.
+        temperature: what to divide by.
+        thresholds: for the cooled head.
+    """
+    content = json.loads(head_json)
+    content["scale"] = [float(f"{s / temperature:.6g}") for s in content["scale"]]
+    content["bias"] = [round(b / temperature, 4) for b in content["bias"]]
+    content["thresholds"] = asdict(thresholds)
+    text = json.dumps(content, indent=1).encode() + b"\n"
+    Head.from_json(text)
+    return text
 
 
 def pack(
@@ -71,10 +86,7 @@ def pack(
         "weights": base64.b64encode(rounded.tobytes()).decode(),
         "scale": [float(f"{s:.6g}") for s in scale],
         "bias": [round(float(b), 4) for b in bias],
-        "thresholds": {
-            "day": {"panda": thresholds.day.panda, "review": thresholds.day.review},
-            "night": {"panda": thresholds.night.panda, "review": thresholds.night.review},
-        },
+        "thresholds": asdict(thresholds),
     }
     text = json.dumps(content, indent=1).encode() + b"\n"
     Head.from_json(text)

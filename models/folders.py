@@ -21,8 +21,9 @@ from edge_module import model_store
 from edge_module.domain import KEPT_FATES, LABEL_PANDA, Fate
 from edge_module.errors import MediaError, PonyaError
 from edge_module.frame import Frame, decode
+from edge_module.people import People
 from edge_module.scorer import Scorer
-from edge_module.verdict import judge
+from edge_module.verdict import judge, withhold
 from models.metrics import share
 
 LABELS = ("red_panda", "other", "blank", "human")
@@ -125,15 +126,17 @@ def judge_folder(folder: Path, model_dir: Path = model_store.SHIPPED_MODEL_DIR) 
     """
     found = bursts(folder)
     model = model_store.load(model_dir)
-    scorer = Scorer(model)
+    scorer, people = Scorer(model), People(model_store.people(), name=model_store.PEOPLE)
     lines: list[dict[str, Any]] = []
     for burst in found:
         frames, names, broken = _decoded(burst, folder)
         lines += broken
         for name, frame, scores in zip(names, frames, scorer.score(frames) if frames else [], strict=True):
             verdict = judge(scores, model.head.thresholds)
+            person = verdict in KEPT_FATES and people.perhaps(frame.image)
+            verdict, withheld = withhold(verdict, person=person)
             line: dict[str, Any] = {"file": name, "label": burst.label, "verdict": verdict.value, "night": frame.night}
-            lines.append(line | {"panda_probability": scores.panda, "burst": burst.name})
+            lines.append(line | {"withheld": withheld, "panda_probability": scores.panda, "burst": burst.name})
     verdicts: Mapping[str, Counter[str]] = {label: Counter() for label in LABELS}
     for line in lines:
         verdicts[line["label"]][line["verdict"]] += 1

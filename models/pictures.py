@@ -33,6 +33,11 @@ _WARM_BLOODED = ((1_514_668, 1_622_779), (1_795_545, 1_883_070), (2_002_556, 2_1
 """WordNet numbers of ImageNet's birds and mammals, by eye from its list of classes."""
 
 
+def fold_of(group: str, folds: int) -> int:
+    """Which of some folds a group belongs to."""
+    return hashlib.sha256(group.encode()).digest()[0] % folds
+
+
 class PicturesAbsent(PonyaError):  # noqa: N818 - says what is the case
     """The labelled pictures are not on this machine."""
 
@@ -65,7 +70,7 @@ class Labelled:
 
     def fold(self, folds: int) -> int:
         """Which fold the picture's group belongs to: the same on every machine and in every run."""
-        return hashlib.sha256(self.group.encode()).digest()[0] % folds
+        return fold_of(self.group, folds)
 
 
 def read(folder: Path = DATA_DIR) -> list[Labelled]:

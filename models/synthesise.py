@@ -64,14 +64,14 @@ class Composed:
 
     Args:
         jpegs: the frames as a camera would write them.
-        boxes: where the first subject is in each frame; empty for a blank burst.
+        boxes: where the first subject is in each frame, None where it is outside; empty for a blank burst.
         visible: share of the first subject that is neither hidden nor outside, averaged over the frames.
         label: red_panda if one is there, else other_animal, else blank.
         sources: groups of everything the burst is made of.
     """
 
     jpegs: list[bytes]
-    boxes: list[Box]
+    boxes: list[Box | None]
     visible: float
     label: str
     conditions: Conditions
@@ -119,7 +119,8 @@ def compose(
     field = np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC), np.float32) * 0.5
     hide = _texture(scene, rng)
     actors = [_Actor.draw(subject, scene, conditions, rng, main=i == 0) for i, subject in enumerate(subjects)]
-    jpegs, boxes, visible = [], [], []
+    jpegs, visible = [], []
+    boxes: list[Box | None] = []
     for i in range(conditions.frames):
         frame = _sway(
             scene, field * (conditions.sway_px * rng.standard_normal()), rng.normal(0, conditions.shift_px, 2)
@@ -219,16 +220,14 @@ class _Actor:
         step = conditions.step * width * rng.choice([-1.0, 1.0])
         return cls(rgb=rgb, alpha=alpha, left=left, top=top, step_px=step, hidden=conditions.hidden)
 
-    def box(self, when: float, width: int, height: int) -> Box:
+    def box(self, when: float, width: int, height: int) -> Box | None:
         """Where it is, in shares of the frame."""
         h, w = self.alpha.shape
         left = self.left + when * self.step_px
-        return Box(
-            left=max(0.0, left / width),
-            top=max(0.0, self.top / height),
-            right=min(1.0, (left + w) / width),
-            bottom=min(1.0, (self.top + h) / height),
-        )
+        right, bottom = min(1.0, (left + w) / width), min(1.0, (self.top + h) / height)
+        if right <= 0 or left >= width or self.top >= height:
+            return None
+        return Box(left=max(0.0, left / width), top=max(0.0, self.top / height), right=right, bottom=bottom)
 
     def paste(self, frame: Plane, when: float, hide: Plane) -> float:
         """Paste into a frame; returns the share of the animal that can be seen."""

@@ -3,7 +3,7 @@
 import pytest
 
 from edge_module.domain import Fate, Scores
-from edge_module.verdict import DayNight, Thresholds, judge
+from edge_module.verdict import DayNight, Thresholds, judge, withhold
 
 LIMITS = DayNight(day=Thresholds(panda=0.8, review=0.3), night=Thresholds(panda=0.6, review=0.1))
 
@@ -53,3 +53,15 @@ def test_scores_name_the_red_panda_and_sum_to_one() -> None:
     for probabilities in ({"blank": 1.0}, {"red_panda": 0.5}, {"red_panda": 0.6, "blank": 0.6}):
         with pytest.raises(ValueError, match="must name red_panda and sum to 1"):
             Scores(probabilities=probabilities, night=False, view="full")
+
+
+@pytest.mark.parametrize("fate", [Fate.PANDA, Fate.REVIEW])
+def test_rule_6_where_a_person_may_be_what_would_leave_stays_for_review(fate: Fate) -> None:
+    assert withhold(fate, person=True) == (Fate.REVIEW, True)
+    assert withhold(fate, person=False) == (fate, False)
+
+
+@pytest.mark.parametrize("fate", [Fate.OTHER, Fate.BLANK, Fate.HUMAN])
+def test_rule_6_what_would_leave_for_the_audit_alone_keeps_its_verdict(fate: Fate) -> None:
+    assert withhold(fate, person=True) == (fate, True)
+    assert withhold(fate, person=False) == (fate, False)

@@ -49,6 +49,7 @@ def examined_by(tmp_path: Path, *, blind: bool) -> Path:
                     "animal_width": width,
                     "visible": None if width is None else 0.9,
                     "source": f"source_{i % 40}",
+                    "event": i,
                 }
             )
         stem = paper(0, kind, tmp_path).with_suffix(".json")
