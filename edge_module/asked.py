@@ -23,6 +23,7 @@ def ask(
         mounted: the mount of a card by its id, if it is in.
 
     Raises:
+        BusyError: there is no room for its original now.
         LedgerError: the disk is full, read-only or failing.
     """
     answer = ledger.uploads.request(media_id, variant)
@@ -34,7 +35,7 @@ def ask(
             continue
         try:
             with mount.open(media) as source:
-                originals.keep(record, media.path, source)
+                originals.keep(record, media.path, source, patient=False)
         except (MediaError, CardError, OSError):
             continue  # it changed, or was just taken out: perhaps another card has the same bytes
         ledger.kept_after_all(record)

@@ -13,7 +13,7 @@ from typing import Final
 from edge_module import wire
 from edge_module.breath import Beat, unwatched
 from edge_module.clock import Clock
-from edge_module.errors import CardError
+from edge_module.errors import BusyError, CardError
 from edge_module.ledger import Ledger
 from edge_module.originals import Originals
 from edge_module.settings import Settings
@@ -69,12 +69,20 @@ class Ceiling:
             if original.going:
                 self._remove(original.media_id, original.name)
 
-    def make_room(self, size_bytes: int) -> None:
+    def make_room(self, size_bytes: int, *, patient: bool = True) -> None:
         """Return when there is room for another original.
+
+        Args:
+            size_bytes: of the original.
+            patient: whether whoever wants it can wait, as a reading can and an answer cannot.
 
         Raises:
             CardError: there is none, and nobody waits for it (any more).
+            BusyError: there is none now, and whoever wants it is not patient.
         """
+        if not patient:
+            self._make_room_now(size_bytes)
+            return
         with self._one_at_a_time:
             while not self._has_room(size_bytes):
                 self._tell()
@@ -84,6 +92,15 @@ class Ceiling:
             if self.paused:
                 _log.warning("reading goes on: there is room for originals again")
             self.paused = False
+
+    def _make_room_now(self, size_bytes: int) -> None:
+        if not self._one_at_a_time.acquire(blocking=False):  # a reading waits, or is being made room for
+            raise BusyError("no room for its original now: " + self._why())
+        try:
+            if not self._has_room(size_bytes):
+                raise BusyError("no room for its original now: " + self._why())
+        finally:
+            self._one_at_a_time.release()
 
     def _has_room(self, size_bytes: int) -> bool:
         limit_bytes = self.limit_bytes()

@@ -9,10 +9,10 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from edge_module import wire
 from edge_module.domain import Record
@@ -34,12 +34,23 @@ class Kept:
     path: bytes
 
 
+class MakeRoom(Protocol):
+    """Returns when there is room for an original; `ceiling.Ceiling.make_room` is one."""
+
+    def __call__(self, size_bytes: int, *, patient: bool = True) -> None:
+        """Wait for it, or if not `patient` raise `BusyError`."""
+
+
+def _boundless(size_bytes: int, *, patient: bool = True) -> None:
+    del size_bytes, patient
+
+
 class Originals:
     """A folder of originals."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._make_room: Callable[[int], None] = lambda _size_bytes: None
+        self._make_room: MakeRoom = _boundless
         self._taken_bytes: int | None = None
         self._counting = threading.Lock()
         # By first digit: the same bytes may lie on a card twice, and come from two workers at once.
@@ -50,7 +61,7 @@ class Originals:
         for left_over in self._folder.glob("*/.*.part"):
             left_over.unlink()
 
-    def bound_by(self, make_room: Callable[[int], None]) -> None:
+    def bound_by(self, make_room: MakeRoom) -> None:
         """From now on call this before an original is copied; it returns when there is room for so many bytes."""
         self._make_room = make_room
 
@@ -71,15 +82,17 @@ class Originals:
         """Where the original of a picture lies, or would."""
         return self._folder / media_id[:2] / f"{media_id}{Path(name).suffix.lower()}"
 
-    def keep(self, record: Record, path: bytes, source: BinaryIO) -> None:
+    def keep(self, record: Record, path: bytes, source: BinaryIO, *, patient: bool = True) -> None:
         """Copy an original to disk, and a note of its record beside it. Both are on the disk when this returns.
 
         Args:
             record: of the file.
             path: `Media.path`: a name that is not UTF-8 cannot be had back from the record's.
             source: the file on the card, at its beginning.
+            patient: whether to wait for room under the ceiling.
 
         Raises:
+            BusyError: there is no room now, and nobody waits for it.
             MediaError: what was read is not what was hashed before.
             StorageError: the disk is full, read-only or failing.
             CardError: there is no room for it under the ceiling (ceiling.py).
@@ -88,7 +101,7 @@ class Originals:
         target = self.path(record.media_id, record.path)
         note = target.with_suffix(".json")
         if not target.exists():
-            self._make_room(record.size_bytes)
+            self._make_room(record.size_bytes, patient=patient)
         with self._locks[record.media_id[0]]:
             if not target.exists():
                 self._copy(record.media_id, source, target)

@@ -1,5 +1,6 @@
 """Which pictures go, in which order, within which budget; and what may leave the disk. On a clock that tests move."""
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from edge_module.budget import Allowance
 from edge_module.card import Mount
 from edge_module.ceiling import Ceiling
 from edge_module.domain import Card, Fate, Record, Scores, Variant
-from edge_module.errors import CardError, NotSent, TransientDelivery
+from edge_module.errors import BusyError, CardError, NotSent, TransientDelivery
 from edge_module.ladder import Policy, wanted
 from edge_module.ledger import Finding, Listed
 from edge_module.originals import Originals
@@ -454,6 +455,47 @@ def test_reading_pauses_at_the_ceiling_and_goes_on_by_itself(make: Make) -> None
     assert len(kept(gateway)) == 2
     assert first not in kept(gateway)
     assert gateway.alerts == ["originals_ceiling"], "told once"
+
+
+def test_whoever_asks_for_a_picture_at_the_ceiling_is_told_so_and_keeps_no_answer_waiting(
+    make: Make, tmp_path: Path
+) -> None:
+    """Direct methods that wait for room would leave no place for the one that makes it (`releaseMedia`)."""
+    gateway = make(originals_max_bytes=1_000_000, originals_max_share=0.95, crop_of="none", frame_of="none")
+    card = tmp_path / "card"
+    card.mkdir()
+    (card / "2.jpg").write_bytes(padded(2))
+    first = gateway.read("1.jpg", padded(1) + bytes(100_000), Fate.PANDA)
+    mount = Mount(card)
+    asked_for = gateway.read("2.jpg", padded(2), Fate.OTHER, card=mount.identify())
+    (listed,) = mount.files()
+    with gateway.ledger._database.transaction("test") as connection:
+        connection.execute("UPDATE file SET mtime_ns = ? WHERE path = ?", (listed.media.mtime_ns, b"2.jpg"))
+    gateway.confirm()
+    stop = threading.Event()
+    bound = ceiling(gateway, wait=True, stop=stop)
+
+    def asking() -> Asked:
+        return ask(gateway.ledger, gateway.originals, asked_for, Variant.FRAME, lambda _card_id: mount)
+
+    with pytest.raises(BusyError, match="releaseMedia"):
+        asking()
+
+    def wanting() -> None:
+        with contextlib.suppress(CardError):  # when it is told to stop
+            bound.make_room(500_000)
+
+    reading = threading.Thread(target=wanting)
+    reading.start()
+    waited = threading.Event()
+    while not bound.paused and not waited.wait(0.05):
+        assert reading.is_alive()
+    with pytest.raises(BusyError):
+        asking()
+    stop.set()
+    reading.join(60)
+    gateway.ledger.release(first)
+    assert asking() is Asked.QUEUED
 
 
 def test_a_pause_ends_when_the_gateway_stops(make: Make) -> None:
