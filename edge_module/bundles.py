@@ -4,6 +4,7 @@ What is in a bundle stays owed until headquarters confirms it, by file or by lin
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from edge_module.bundle_format import BUNDLE_SUFFIX, BundleError, BundleWriter, GatewayKeys, read_confirmation
-from edge_module.errors import MediaError
+from edge_module.domain import Variant
+from edge_module.errors import MediaError, NotReadNow
 from edge_module.files import rename_durably
 from edge_module.ledger import Ledger
 from edge_module.originals import Originals
 from edge_module.pictures import make_picture
 
+_log = logging.getLogger(__name__)
 _PIECE_BYTES: Final = 1 << 20
 Progress = Callable[[int, int], None]
 
@@ -70,6 +73,12 @@ def write(
                 on_progress(pictures, total)
                 try:
                     picture = make_picture(upload, originals)
+                    if upload.variant is Variant.ORIGINAL:  # once to the end: half of one in a bundle spoils it
+                        for _piece in picture.pieces(_PIECE_BYTES):
+                            pass
+                except NotReadNow as exc:
+                    _log.warning("picture %s is left out: %s", upload.media_id, exc)
+                    continue
                 except MediaError as exc:
                     ledger.uploads.fail(upload, reason=str(exc))
                     continue

@@ -24,6 +24,10 @@ class MediaError(PonyaError):
     """This one file cannot be used: set it aside with the reason and go on."""
 
 
+class NotReadNow(MediaError):  # noqa: N818 - named by what to do
+    """The gateway's own disk does not give this file now: try again later, go on with others meanwhile."""
+
+
 class CardError(PonyaError):
     """The card cannot be read now: interrupt the reading; it goes on when the card is back."""
 

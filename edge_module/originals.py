@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from edge_module import wire
+from edge_module.card import PICTURE_MAX_BYTES
 from edge_module.domain import Record
-from edge_module.errors import MediaError, StorageError, WireError
+from edge_module.errors import MediaError, NotReadNow, StorageError, WireError
 from edge_module.files import rename_durably, write_durably
 from edge_module.ladder import Policy, wanted
 from edge_module.ledger import Ledger
@@ -58,8 +60,11 @@ class Originals:
 
     def sweep(self) -> None:
         """Remove what a power cut left half copied. Only for the process that alone writes here."""
-        for left_over in self._folder.glob("*/.*.part"):
-            left_over.unlink()
+        try:
+            for left_over in self._folder.glob("*/.*.part"):
+                left_over.unlink()
+        except OSError as exc:  # no reason not to start: what matters of the disk is told where it is written to
+            _log.warning("%s: what a power cut left is not removed: %s", self._folder.name, exc.strerror)
 
     def bound_by(self, make_room: MakeRoom) -> None:
         """From now on call this before an original is copied; it returns when there is room for so many bytes."""
@@ -138,36 +143,39 @@ class Originals:
         """The size of a kept original, in bytes.
 
         Raises:
-            MediaError: it is not there.
+            MediaError: it is not there; `NotReadNow` where it is.
         """
         try:
             return self.path(media_id, name).stat().st_size
         except OSError as exc:
-            raise MediaError(f"the kept original cannot be read: {exc.strerror}") from exc
+            raise _unread(exc) from exc
 
     def pieces(self, media_id: str, name: str, *, size_bytes: int) -> Iterator[bytes]:
         """A kept original in pieces of `size_bytes`, the last one shorter: it may be a film.
 
         Raises:
-            MediaError: it is not there, or cannot be read.
+            MediaError: it is not there; `NotReadNow` where it is.
         """
         try:
             with self.path(media_id, name).open("rb") as file:
                 while piece := file.read(size_bytes):
                     yield piece
         except OSError as exc:
-            raise MediaError(f"the kept original cannot be read: {exc.strerror}") from exc
+            raise _unread(exc) from exc
 
     def read(self, media_id: str, name: str) -> bytes:
-        """The bytes of a kept original.
+        """The bytes of a kept original that is a picture.
 
         Raises:
-            MediaError: it is not there, or cannot be read.
+            MediaError: it is not there (`NotReadNow` where it is), or larger than a picture may be.
         """
         try:
-            return self.path(media_id, name).read_bytes()
+            path = self.path(media_id, name)
+            if path.stat().st_size > PICTURE_MAX_BYTES:  # a film: it would take all of the memory
+                raise MediaError(f"larger than {PICTURE_MAX_BYTES / 2**20:.0f} MB, no picture is made of it")
+            return path.read_bytes()
         except OSError as exc:
-            raise MediaError(f"the kept original cannot be read: {exc.strerror}") from exc
+            raise _unread(exc) from exc
 
     def remove(self, media_id: str, name: str) -> None:
         """Remove an original and its note. That it is gone already is success.
@@ -208,6 +216,12 @@ class Originals:
             ledger.restore(kept.record, kept.path, wanted(kept.record, policy))
             count += 1
         return count
+
+
+def _unread(exc: OSError) -> MediaError:
+    """A file that is gone stays gone; what else keeps one from being read may pass."""
+    gone = exc.errno in (errno.ENOENT, errno.ENOTDIR)
+    return (MediaError if gone else NotReadNow)(f"the kept original cannot be read: {exc.strerror}")
 
 
 def _note(record: Record, path: bytes) -> bytes:

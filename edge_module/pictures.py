@@ -25,6 +25,7 @@ from edge_module.errors import (
     BlocksForgotten,
     CredentialRefused,
     MediaError,
+    NotReadNow,
     NotSent,
     PermanentDelivery,
     TransientDelivery,
@@ -47,6 +48,8 @@ _BLOCK_LINE_BYTES: Final = 40
 """A block's line in the list that puts a blob together."""
 _LEAST_BYTES: Final = PUT_HEADER_BYTES + 1_000
 """No picture takes less."""
+_READS_MAX: Final = 10
+"""So often an original that the disk does not give is tried; each new upload credential has it tried once more."""
 _SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,8}")
 
 
@@ -203,11 +206,11 @@ class PictureCourier:
 
     def step(self) -> bool:
         """Carry one picture. Safe to be killed at any point. Returns whether it is worth going on at once."""
+        settings = self._settings()
+        if not settings.withheld_pictures:  # first: a bundle may be written while nothing goes by the link
+            self._ledger.uploads.keep_withheld_here()
         if self._clock.monotonic_s() < self._not_before_s:
             return False
-        settings = self._settings()
-        if not settings.withheld_pictures:
-            self._ledger.uploads.keep_withheld_here()
         allowance = Allowance.of(settings)
         today = self._ledger.budget.today(allowance)
         # What is ready to be said of verdicts goes before pictures.
@@ -224,6 +227,8 @@ class PictureCourier:
         except _OverBudgetError:
             self._ledger.uploads.put_back(upload)
             return False
+        except NotReadNow as exc:
+            return self._another_first(upload, exc)
         except (MediaError, PermanentDelivery) as exc:
             _log.error("picture %s cannot be delivered: %s", upload.media_id, exc)
             self._ledger.uploads.fail(upload, reason=str(exc))
@@ -296,6 +301,17 @@ class PictureCourier:
         self._not_before_s = self._clock.monotonic_s() + delay_s
         _log.info("picture %s later, in %.0f s: %s", upload.media_id, delay_s, exc)
         self._ledger.uploads.later(upload, delay_s=delay_s, reason=str(exc))
+
+    def _another_first(self, upload: Upload, exc: NotReadNow) -> bool:
+        """Its original is not to be had now: try it again some times, further and further apart, then give up."""
+        if upload.attempts >= _READS_MAX:
+            _log.error("picture %s cannot be delivered: %s", upload.media_id, exc)
+            self._ledger.uploads.fail(upload, reason=str(exc))
+        else:
+            delay_s = back_off_s(upload.attempts, longest_s=self._settings().retry_longest_s)
+            _log.warning("picture %s later, in %.0f s: %s", upload.media_id, delay_s, exc)
+            self._ledger.uploads.later(upload, delay_s=delay_s, reason=str(exc))
+        return True
 
     def _ask_for_credential(self) -> None:
         """Ask headquarters, unless it may still be about to answer."""

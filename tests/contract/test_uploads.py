@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -275,6 +276,45 @@ def test_a_discard_can_be_had_while_its_card_is_in_and_is_gone_after_that(make: 
     assert asked == [Asked.GONE, Asked.QUEUED]
     assert of(gateway.carry()) == [("frame", media_id[:12])]
     assert ask(gateway.ledger, gateway.originals, "0" * 64, Variant.FRAME, lambda _card_id: mount) is Asked.UNKNOWN
+
+
+def test_an_original_that_the_disk_does_not_give_is_tried_again_and_holds_up_no_other(make: Make) -> None:
+    gateway = make(retry_longest_s=1, frame_of="none")
+    first = gateway.read("a.jpg", jpeg(1), Fate.PANDA, panda=0.9)
+    second = gateway.read("b.jpg", jpeg(2), Fate.PANDA, panda=0.6)
+    there = gateway.originals.path(first, "a.jpg")
+    aside = there.rename(there.with_name("aside"))
+    there.mkdir()  # reading a folder fails as reading a bad sector does: not now
+    for _ in range(5):
+        assert len(gateway.carry()) <= 1
+        gateway.pass_s(2)
+    assert of(list(gateway.store.blobs)) == [("crop", second[:12])]
+    assert gateway.alerts == []
+    there.rmdir()
+    aside.rename(there)
+    assert of(gateway.carry()) == [("crop", first[:12])]
+
+
+def test_an_original_that_the_disk_never_gives_is_given_up_and_told(make: Make) -> None:
+    gateway = make(retry_longest_s=1, frame_of="none")
+    there = gateway.originals.path(gateway.read("a.jpg", jpeg(1), Fate.PANDA), "a.jpg")
+    there.unlink()
+    there.mkdir()
+    for _ in range(30):
+        gateway.carry()
+        gateway.pass_s(2)
+    assert gateway.alerts == ["picture_undeliverable"]
+
+
+def test_a_picture_made_of_a_film_is_refused_before_the_film_fills_the_memory(make: Make) -> None:
+    gateway = make(crop_of="none", frame_of="none")
+    media_id = gateway.read("film.avi", b"RIFF", Fate.REVIEW, reason="video: not scored")
+    os.truncate(gateway.originals.path(media_id, "film.avi"), 100 * 2**20)
+    gateway.ledger.uploads.request(media_id, Variant.FRAME)
+    assert gateway.carry() == []
+    assert gateway.alerts == ["picture_undeliverable"]
+    ((reason,),) = gateway.ledger._database.read("SELECT reason FROM upload")
+    assert reason.startswith("larger than 64 MB")
 
 
 # --- the budget ---
