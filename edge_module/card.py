@@ -6,6 +6,7 @@ Everything on a card is somebody else's: names that are not UTF-8, links that le
 import hashlib
 import io
 import os
+import re
 import stat
 import threading
 import time
@@ -42,6 +43,8 @@ _SYSTEM_FOLDERS: Final = frozenset(
 )  # fmt: skip
 _CHUNK_BYTES: Final = 1 << 20
 _ENTRIES_AT_ONCE: Final = 256
+_HOSTS_NAME: Final = re.compile(r"[a-z0-9]+\.([0-9A-Fa-f-]{8,36})")
+"""``sda1.6B1A-0F2E``: of the device and the file system's UUID."""
 _UDEV_UUID: Final = "E:ID_FS_UUID="
 
 PICTURE_MAX_BYTES: Final = 64 * 2**20
@@ -129,10 +132,13 @@ class Mount:
         self.root = root
 
     def identify(self) -> Card:
-        """Say which card this is: its marker file, else its file system's UUID, else the folder's own place."""
+        """Say which card this is: its marker file, else its file system's UUID, else the folder's own place.
+
+        The UUID is udev's; where there is none, as in a container, the one that the host has mounted the card by.
+        """
         if name := self._marker():
             return Card(card_id=f"marker-{_short_hash(name.encode('utf-8', 'surrogatepass'))}", source="marker")
-        if self.root.is_mount() and (uuid := self._uuid_of(self._device)):
+        if self.root.is_mount() and (uuid := self._uuid_of(self._device) or _uuid_in(self.root.name)):
             return Card(card_id=f"volume-{uuid.lower()}", source="filesystem")
         # Hashed: where people keep their folders is nobody's business.
         return Card(card_id=f"folder-{_short_hash(os.fsencode(self.root.resolve()))}", source="folder")
@@ -340,6 +346,12 @@ def filesystem_uuid(device: int, *, dev: Path = Path("/dev"), run_udev: Path = P
         if line.startswith(_UDEV_UUID):
             return line.removeprefix(_UDEV_UUID)
     return ""
+
+
+def _uuid_in(name: str) -> str:
+    """The UUID in the name of a place that `deployment/host/files/card-added` made; empty in another."""
+    told = _HOSTS_NAME.fullmatch(name)
+    return told[1] if told else ""
 
 
 def _short_hash(text: bytes) -> str:

@@ -17,6 +17,7 @@ import pytest
 
 from deployment.image.build import cache_folder
 from deployment.image.machine import native
+from edge_module.card import _uuid_in
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = ROOT / "deployment" / "host"
@@ -265,9 +266,9 @@ def test_an_option_that_makes_no_sense_is_named(options: tuple[str, ...], said: 
 # --- cards and sticks ---
 
 
-def card_added(**udev: str) -> str:
+def card_added(device: str = "/dev/sda1", **udev: str) -> str:
     done = subprocess.run(
-        [HOST / "files/card-added", "/dev/sda1"],
+        [HOST / "files/card-added", device],
         env={"PATH": "/usr/bin:/bin", "PONYA_SAY": "1", **udev}, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     return done.stdout.strip()
@@ -276,7 +277,7 @@ def card_added(**udev: str) -> str:
 @pytest.mark.parametrize("kind", ["vfat", "exfat", "ntfs", "ext4", "hfsplus"])
 def test_a_card_is_mounted_read_only_for_the_module_and_never_checked(kind: str) -> None:
     said = card_added(ID_FS_TYPE=kind, ID_FS_UUID="6234-3938", ID_FS_LABEL="CAM01")
-    assert said.endswith("/dev/sda1 /media/cards/6234-3938")
+    assert said.endswith("/dev/sda1 /media/cards/sda1.6234-3938")
     options = re.search(r"--options=(\S+)", said)
     assert options
     assert {"ro", "nosuid", "nodev", "noexec"} <= set(options.group(1).split(","))
@@ -294,5 +295,14 @@ def test_a_stick_for_bundles_is_writable_for_the_module_alone() -> None:
 
 
 def test_a_cards_name_cannot_leave_its_folder() -> None:
-    assert card_added(ID_FS_TYPE="vfat", ID_FS_UUID="../../etc").endswith(" /media/cards/etc")
-    assert card_added(ID_FS_TYPE="vfat", ID_FS_UUID="..").endswith(" /media/cards/card")
+    assert card_added(ID_FS_TYPE="vfat", ID_FS_UUID="../../etc").endswith(" /media/cards/sda1.etc")
+    assert card_added(ID_FS_TYPE="vfat", ID_FS_UUID="..").endswith(" /media/cards/sda1")
+    assert card_added(ID_FS_TYPE="vfat").endswith(" /media/cards/sda1")
+
+
+def test_two_cards_with_one_uuid_are_mounted_at_two_places_that_both_tell_it() -> None:
+    said = [
+        card_added(f"/dev/{disk}1", ID_FS_TYPE="vfat", ID_FS_UUID="6234-3938").split()[-1] for disk in ("sda", "sdb")
+    ]
+    assert said == ["/media/cards/sda1.6234-3938", "/media/cards/sdb1.6234-3938"]
+    assert {_uuid_in(Path(place).name) for place in said} == {"6234-3938"}

@@ -276,6 +276,19 @@ def test_a_uuid_is_known_from_udevs_links_or_its_database(tmp_path: Path) -> Non
     assert filesystem_uuid(device, dev=dev, run_udev=udev) == "6B1A-0F2E"
 
 
+@needs_mounts
+def test_in_a_container_a_card_is_known_by_the_uuid_that_its_host_mounted_it_by(tmp_path: Path) -> None:
+    names = ("sda1.6B1A-0F2E", "sdb1.6B1A-0F2E", "mmcblk0p1.2b1c6f0e-7a52-4d0c-9c5d-0d8ad1b8a0c4", "sda1", "sda1.CAM")
+    with contextlib.ExitStack() as stack:
+        found = [
+            Mount(stack.enter_context(mounted(tmp_path / name)), uuid_of=lambda _: "").identify() for name in names
+        ]
+    assert [card.source for card in found] == ["filesystem"] * 3 + ["folder"] * 2
+    assert {card.card_id for card in found[:2]} == {"volume-6b1a-0f2e"}
+    (tmp_path / "sdc1.6B1A-0F2E").mkdir()
+    assert Mount(tmp_path / "sdc1.6B1A-0F2E", uuid_of=lambda _: "").identify().source == "folder", "nothing is mounted"
+
+
 @pytest.mark.parametrize("jump_s", [-10 * 365 * 86400, 10 * 365 * 86400])
 def test_a_clock_that_jumps_makes_no_file_wait_for_ever(tmp_path: Path, jump_s: int) -> None:
     """Files from the future or from long ago are no files that grow; one that was written just now is waited for."""
