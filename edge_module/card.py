@@ -21,7 +21,7 @@ import yaml
 
 from edge_module.domain import Card, Fate, Media
 from edge_module.errors import CardError, MediaError
-from edge_module.ledger import Listed, fingerprint
+from edge_module.listing import Listed, fingerprint
 
 MARKER_NAME: Final = "ponya.yml"
 """A file that people may put on a card to name it: ``card: NAME``."""

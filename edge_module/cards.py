@@ -25,9 +25,10 @@ from edge_module.card import CardIO, Mount, filesystem_uuid
 from edge_module.clock import Clock
 from edge_module.domain import ReadingState, Record
 from edge_module.errors import CardError
-from edge_module.ledger import Ledger, Reading
+from edge_module.ledger import Ledger
 from edge_module.mounts import MOUNTINFO, Mounted, MountTable
 from edge_module.pipeline import Pipeline
+from edge_module.readings import Reading
 from edge_module.settings import Settings
 from edge_module.watch import Watcher
 

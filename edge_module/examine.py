@@ -19,10 +19,11 @@ from edge_module.domain import KEPT_FATES, Fate, Media, Record, Scores
 from edge_module.errors import MediaError
 from edge_module.frame import Frame, decode
 from edge_module.ladder import Policy, wanted
-from edge_module.ledger import Finding, Known, Reading
 from edge_module.originals import Originals
 from edge_module.people import People
+from edge_module.readings import Reading
 from edge_module.scorer import Model, Scorer
+from edge_module.settling import Finding, Known
 from edge_module.variants import AUDIT_LONG_EDGE_PX, WITHHELD_LONG_EDGE_PX, thumbnail_jpeg
 from edge_module.verdict import DayNight, judge, withhold
 

@@ -24,10 +24,13 @@ from edge_module.errors import CardError
 from edge_module.examine import Examiner, NotRead
 from edge_module.exif import EXIF_HEAD_BYTES, read_exif
 from edge_module.ladder import Policy
-from edge_module.ledger import ATTEMPTS_MAX, Finding, Ledger, Listed, Reading
+from edge_module.ledger import Ledger
+from edge_module.listing import ATTEMPTS_MAX, Listed
 from edge_module.originals import Originals
+from edge_module.readings import Reading
 from edge_module.scorer import Model
 from edge_module.settings import Settings
+from edge_module.settling import Finding
 
 _log = logging.getLogger(__name__)
 

@@ -72,6 +72,12 @@ def receipt(read: Read, reading_id: str) -> CardReceipt:
     )
 
 
+def recent(read: Read, count: int) -> list[CardReceipt]:
+    """What the last readings came to, the latest first."""
+    rows = read("SELECT reading_id FROM reading ORDER BY id DESC LIMIT ?", (count,))
+    return [receipt(read, str(reading_id)) for (reading_id,) in rows]
+
+
 def cameras(read: Read, row_id: int) -> list[whose.Camera]:
     """When each camera whose pictures lie on the card took them."""
     return [

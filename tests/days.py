@@ -20,9 +20,11 @@ from edge_module.courier import Courier
 from edge_module.domain import Box, CaptureTime, Card, Exif, Fate, Media, OffsetSource, Record, Scores
 from edge_module.errors import TransientDelivery
 from edge_module.ladder import Policy, wanted
-from edge_module.ledger import Finding, Ledger, Listed, Reading
+from edge_module.listing import Listed
 from edge_module.originals import Originals
 from edge_module.pictures import PictureCourier
+from edge_module.readings import Reading
+from edge_module.settling import Finding
 from tests.ledgers import TestClock, media, open_ledger
 from tests.storage import SimulatedStore
 
@@ -103,7 +105,7 @@ class DayByDay:
 
     def open(self) -> None:
         """Start the gateway, or start it again."""
-        self.ledger: Ledger = open_ledger(self._folder, self.clock)
+        self.ledger = open_ledger(self._folder, self.clock)
         self.ledger.forget_leases()
         self.originals = Originals(self._folder / "originals")
         self.courier = Courier(

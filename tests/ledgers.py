@@ -10,7 +10,10 @@ from edge_module import settings
 from edge_module.database import Step, no_step
 from edge_module.domain import Card, Fate, Media, Record, Scores
 from edge_module.ladder import Policy, wanted
-from edge_module.ledger import Finding, Ledger, Listed, Reading
+from edge_module.ledger import Ledger
+from edge_module.listing import Listed
+from edge_module.readings import Reading
+from edge_module.settling import Finding
 
 POLICY = Policy.of(settings.combine())
 """What travels unless something is set."""

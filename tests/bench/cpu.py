@@ -32,10 +32,11 @@ from edge_module.examine import Examiner
 from edge_module.exif import EXIF_HEAD_BYTES, read_exif
 from edge_module.frame import decode, frame_of
 from edge_module.ladder import Policy
-from edge_module.ledger import Finding, Ledger
+from edge_module.ledger import Ledger
 from edge_module.pipeline import COMMIT_ROWS
 from edge_module.scan import JsonReport
 from edge_module.scorer import views
+from edge_module.settling import Finding
 
 FLOOR: Final = ("decode", "invoke")
 STAGES: Final = ("list", "head, EXIF", "read", "hash", "decode", "resize, motion", "invoke", "ledger")

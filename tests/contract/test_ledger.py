@@ -11,8 +11,10 @@ import pytest
 from edge_module import wire
 from edge_module.domain import Card, CardReceipt, Fate, Media, ReadingState, Record
 from edge_module.errors import LedgerError
-from edge_module.ledger import Finding, Known, Ledger, Listed
+from edge_module.ledger import Ledger
+from edge_module.listing import Listed
 from edge_module.originals import Originals
+from edge_module.settling import Finding, Known
 from tests.ledgers import CARD, POLICY, TestClock, finding, media, open_ledger, read_card, settle, sha256
 
 CARD_FILES = {

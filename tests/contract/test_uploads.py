@@ -22,9 +22,10 @@ from edge_module.ceiling import Ceiling
 from edge_module.domain import Card, Fate, Record, Scores, Variant
 from edge_module.errors import BusyError, CardError, NotSent, TransientDelivery
 from edge_module.ladder import Policy, wanted
-from edge_module.ledger import Finding, Listed
+from edge_module.listing import Listed
 from edge_module.originals import Originals
 from edge_module.pictures import PictureCourier
+from edge_module.settling import Finding
 from edge_module.uploads import Asked
 from tests.ledgers import TestClock, media, open_ledger
 from tests.pictures import jpeg

@@ -15,7 +15,8 @@ from cloud_sync.migrate import migrate
 from cloud_sync.store import Store
 from edge_module.clock import SystemClock
 from edge_module.domain import Card, Fate, Media
-from edge_module.ledger import Ledger, Listed
+from edge_module.ledger import Ledger
+from edge_module.listing import Listed
 from tests.cloud_messages import arrival, receipt, records
 from tests.torture.judge import Complaints, Expected, Witness, differences, recorded
 

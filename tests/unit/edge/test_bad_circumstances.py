@@ -20,7 +20,7 @@ from edge_module import model_store
 from edge_module.app import open_ledger
 from edge_module.card import Mount
 from edge_module.domain import CardReceipt, Fate, Media, ReadingState, Record
-from edge_module.ledger import ATTEMPTS_MAX
+from edge_module.listing import ATTEMPTS_MAX
 from edge_module.pipeline import Pipeline
 from edge_module.settings import Settings, combine
 from tests import pictures

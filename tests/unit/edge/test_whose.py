@@ -9,7 +9,8 @@ import pytest
 from edge_module import wire
 from edge_module.domain import Belonging, BelongingSource, CaptureTime, Card, Exif, Fate, OffsetSource
 from edge_module.errors import ConfigError, WireError
-from edge_module.ledger import Ledger, Listed
+from edge_module.ledger import Ledger
+from edge_module.listing import Listed
 from edge_module.whose import Assignment, Camera, Deployment, decide, deployments_from_twin
 from tests.ledgers import TestClock, finding, media, open_ledger
 
