@@ -65,6 +65,7 @@ class Twin:
         self._reported = reported
         self._queue: queue.SimpleQueue[tuple[dict[str, Any], dict[str, Any] | None]] = queue.SimpleQueue()
         self._received: tuple[dict[str, Any], dict[str, Any] | None] | None = None
+        self._document: dict[str, Any] = {}
         self._desired = self._last_good()
         self.settings = self._combine(self._desired)
 
@@ -99,20 +100,20 @@ class Twin:
             patch = desired.get("settings")
             removed = patch is None  # a null takes everything back that stood there
             self._apply_settings({} if removed else patch, version, whole=complete or removed, again=complete)
-        if desired.get("confirmed") is not None:
+        # After a cut an edge hub tells the module but what differs, so that only the whole of a section makes sense.
+        self._document = desired if complete else merged(self._document, desired)
+        if (confirmed := self._document.get("confirmed")) is not None and ("confirmed" in desired or complete):
             try:
-                confirmed = wire.Confirmed.from_twin(desired["confirmed"])
+                self._confirm(wire.Confirmed.from_twin(confirmed))
             except WireError as exc:
                 _log.error("desired property ignored: %s", exc)
-            else:
-                self._confirm(confirmed)
         if "deployments" in desired or complete:
             try:
-                self._deployments(desired.get("deployments"))
+                self._deployments(self._document.get("deployments"))
             except WireError as exc:
                 _log.error("desired property ignored: %s", exc)
         if "model" in desired or complete:
-            self._model(desired.get("model"), version)
+            self._model(self._document.get("model"), version)
         if complete:
             self._on_read()
 
@@ -190,6 +191,20 @@ class Twin:
                 "settings_fault": _answer(None, _lines(faults), version, ok=False, had=fault) if faults else None,
             }
         )
+
+
+def merged(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A document after a merge patch (RFC 7396): null removes, objects are merged, everything else replaces."""
+    result = dict(document)
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, Mapping):
+            there = result.get(name)
+            result[name] = merged(there if isinstance(there, Mapping) else {}, value)
+        else:
+            result[name] = value
+    return result
 
 
 def _answer(value: object, said: str, version: int, *, ok: bool, had: object) -> dict[str, Any]:

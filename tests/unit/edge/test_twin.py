@@ -228,6 +228,31 @@ def test_whatever_arrives_the_twin_goes_on(
     assert made.settings.thresholds(OWN)
 
 
+def test_what_an_edge_hub_tells_after_a_cut_is_but_what_differs(tmp_path: Path) -> None:
+    confirmed: list[Confirmed] = []
+    deployments: list[object] = []
+    models: list[object] = []
+    made = Twin(
+        folder=tmp_path, local=(), check=lambda _: None, confirm=confirmed.append, deployments=deployments.append,
+        model=lambda model, _version: models.append(model), on_read=lambda: None, reported=Reported(Hub().report),
+    )  # fmt: skip
+    made.apply(
+        {
+            "confirmed": {"ledger_id": "a", "through": 312, "highest": 315, "missing": [[313, 313]]},
+            "deployments": {"d1": {"start": "2026-01-01"}, "d2": {}},
+            "model": {"head": {"sha256": "x", "chunks": {"0": "a"}}},
+        },
+        {},
+    )
+    made.apply({"confirmed": {"through": 394, "highest": 394, "missing": None}}, None)
+    assert (confirmed[-1].ledger_id, confirmed[-1].through, confirmed[-1].missing) == ("a", 394, ())
+    made.apply({"deployments": {"d2": None}}, None)
+    assert deployments[-1] == {"d1": {"start": "2026-01-01"}}
+    made.apply({"model": {"head": {"chunks": {"1": "b"}}}}, None)
+    assert models[-1] == {"head": {"sha256": "x", "chunks": {"0": "a", "1": "b"}}}
+    assert (len(confirmed), len(deployments), len(models)) == (2, 2, 2)
+
+
 def test_confirmations_are_heard_and_noise_is_not(tmp_path: Path) -> None:
     heard: list[int] = []
     made = Twin(
