@@ -127,6 +127,12 @@ def checked(values: Mapping[str, str], box: Box) -> Deployment:
             "cameraID: give the camera's serial number, or its card as the tag card:ID in deploymentTags; "
             "without either no picture finds its deployment"
         )
+    if position:
+        reader.faults += [
+            f"{column}: gives the place away, and viewers read it: leave the coordinates out"
+            for column, text in (("deploymentID", deployment_id), ("locationName", name))
+            if geo.gives_away(text, position)
+        ]
     if reader.faults or position is None or starts_at is None:
         raise ConfigError(reader.faults)
     return Deployment(

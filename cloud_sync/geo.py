@@ -5,6 +5,7 @@ filter, a role's other rights, or chance. So averaging answers, or asking again 
 than the cell.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,9 @@ from cloud_sync.accounts import Role
 
 CELL_DEG: Final = 0.1
 """Edge of a viewer's cell: some 11 km from north to south."""
+
+_DEGREES: Final = re.compile(r"(?<![\d.,])\d{1,3}[.,]\d{2,}(?![.,]?\d)", re.ASCII)
+"""Degrees written finer than a cell; a version such as 2.27.10 is none."""
 
 _MICRO: Final = 1_000_000
 _CELL_MICRODEG: Final = round(CELL_DEG * _MICRO)
@@ -89,6 +93,13 @@ def for_gateway(position: Position) -> Position:
         latitude_deg=round(position.latitude_deg * _GATEWAY_STEPS_PER_DEG) / _GATEWAY_STEPS_PER_DEG,
         longitude_deg=round(position.longitude_deg * _GATEWAY_STEPS_PER_DEG) / _GATEWAY_STEPS_PER_DEG,
     )
+
+
+def gives_away(text: str, position: Position) -> bool:
+    """Whether a text that everybody reads says more of a place than its cell does: its latitude or longitude."""
+    said_deg = [float(number.replace(",", ".")) for number in _DEGREES.findall(text)]
+    exact_deg = (abs(position.latitude_deg), abs(position.longitude_deg))
+    return any(abs(said - exact) < CELL_DEG / 2 for said in said_deg for exact in exact_deg)
 
 
 def _centre_deg(value_deg: float, edge_deg: int) -> float:
