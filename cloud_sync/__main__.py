@@ -32,6 +32,7 @@ _WRONG: Final = 2
 _INTERRUPTED: Final = 130
 _METHOD_FAILED: Final = 400
 _END_S: Final = 10.0
+_PORT_MAX: Final = 65_535
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -392,7 +393,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serving = _command(commands, "web", _web, "serve the pages until stopped")
     serving.add_argument("--host", default="127.0.0.1", help="address to listen at, default %(default)s")
-    serving.add_argument("--port", type=int, default=8080, help="default %(default)s")
+    serving.add_argument("--port", type=_port, default=8080, help="default %(default)s")
 
     account = commands.add_parser("account", help="who may sign in to the pages").add_subparsers(required=True)
     adding = _command(account, "add", _account_add, "make an account; prints its one-time password")
@@ -417,6 +418,12 @@ def _parser() -> argparse.ArgumentParser:
     importing = _command(bundle, "import", _bundle_import, "record bundles; writes a confirmation beside each")
     importing.add_argument("files", type=Path, nargs="+", metavar="FILE")
     return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _PORT_MAX):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no port: 1 to {_PORT_MAX}")
+    return int(text)
 
 
 def _which_gateways(command: argparse.ArgumentParser) -> None:
