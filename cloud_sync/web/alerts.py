@@ -1,8 +1,10 @@
 """What somebody should look at: silent gateways, alerts, and messages that were set aside."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from flask import Blueprint, render_template, request
+from sqlalchemy import Row
 from werkzeug.exceptions import BadRequest
 
 from cloud_sync.web.gateways import is_silent
@@ -25,7 +27,7 @@ def blueprint(services: Services) -> Blueprint:
             "alerts.html",
             silent=[] if before else silent,
             alerts=alerts[:PAGE],
-            older=alerts[PAGE - 1].received_at if len(alerts) > PAGE else None,
+            older=_place(alerts[PAGE - 1]) if len(alerts) > PAGE else None,
             set_aside=[] if before else services.gateways.set_aside(),
             first=before is None,
         )
@@ -33,11 +35,17 @@ def blueprint(services: Services) -> Blueprint:
     return pages
 
 
-def _before() -> datetime | None:
+def _place(alert: Row[Any]) -> str:
+    return f"{alert.received_at.isoformat()}~{bytes(alert.alert_key).hex()}"
+
+
+def _before() -> tuple[datetime, bytes] | None:
+    """The alert to go on from, as `_place` wrote it."""
     text = request.args.get("before", "")
     if not text:
         return None
+    at, _, key = text.partition("~")
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        return datetime.fromisoformat(at).astimezone(UTC), bytes.fromhex(key)
     except (ValueError, OverflowError) as exc:
-        raise BadRequest(say("before: is not a time. Begin again from the first page.")) from exc
+        raise BadRequest(say("before: is not a place in this list. Begin again from its first page.")) from exc

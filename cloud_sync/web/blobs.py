@@ -12,7 +12,7 @@ from sqlalchemy import Row
 from edge_module.errors import MediaError, TransientDelivery
 
 THUMBNAIL_PX: Final = 360
-_BYTES_MAX: Final = 8_000_000
+SHOWN_MAX_BYTES: Final = 8_000_000
 _PIXELS_MAX: Final = 50_000_000
 _AT_ONCE: Final[dict[str, Any]] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 20}
 """Somebody waits for the page, and can ask again."""
@@ -38,17 +38,17 @@ class Blobs:
         except (AzureError, OSError) as exc:
             raise TransientDelivery(f"Blob Storage is away ({type(exc).__name__})") from exc
 
-    def read(self, media: Row[Any]) -> bytes:
+    def read(self, media: Row[Any], *, bytes_max: int = SHOWN_MAX_BYTES) -> bytes:
         """A recorded picture, byte for byte as headquarters confirmed it.
 
         Raises:
-            MediaError: it has been deleted, or changed since.
+            MediaError: it has been deleted, or changed since, or is larger than `bytes_max`.
             TransientDelivery: the storage is away.
         """
         try:
             blob = self._service.get_blob_client(media.container, media.blob_name)
             stream = blob.download_blob(max_concurrency=1, **_AT_ONCE)
-            if stream.size > _BYTES_MAX:
+            if stream.size > bytes_max:
                 raise MediaError("This picture is too large to be shown.")
             content = bytes(stream.readall())
         except ResourceNotFoundError as exc:

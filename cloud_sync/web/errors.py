@@ -9,7 +9,7 @@ from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped] # ships no 
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from cloud_sync.database import StoreUnavailableError
+from cloud_sync.database import StoreRefusedError, StoreUnavailableError
 from cloud_sync.web.access import wants_page
 from cloud_sync.web.texts import mark, say
 
@@ -65,6 +65,11 @@ def handle(app: Flask) -> None:
         response = _answer(503, None)
         response.headers["Retry-After"] = "30"
         return response
+
+    @app.errorhandler(StoreRefusedError)
+    def _refused(error: StoreRefusedError) -> Response:
+        log.warning("answered 400: %s", error)  # such as a NUL in a name, which PostgreSQL has no text for
+        return _answer(400, None)
 
     @app.errorhandler(Exception)
     def _fault(error: Exception) -> Response:

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, abort, render_template
 from sqlalchemy import Row
 
+from cloud_sync.web import gateway_words
 from cloud_sync.web.services import Services
 from cloud_sync.web.texts import say
 from edge_module.domain import Fate
@@ -35,7 +36,7 @@ def blueprint(services: Services) -> Blueprint:
         return render_template(
             "gateway.html",
             gateway=row,
-            measures=row.measures or {},
+            measures=gateway_words.measures(row.measures or {}),
             silent=is_silent(row, datetime.now(UTC), after),
             receipts=services.gateways.receipts(gateway_id),
             not_recorded=services.gateways.not_recorded(gateway_id),

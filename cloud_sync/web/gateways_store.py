@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Engine, Row, func, select
+from sqlalchemy import Engine, Row, and_, func, or_, select
 
 from cloud_sync import schema
 from cloud_sync.database import transaction
@@ -60,17 +60,15 @@ class GatewaysStore:
         [row] = self._rows(query.where(schema.media.c.gateway_id == gateway_id))
         return row.pictures, int(row.total_bytes)
 
-    def alerts(
-        self, *, gateway_id: str | None = None, before: datetime | None = None, since: datetime | None = None
-    ) -> list[Row[Any]]:
-        """Alerts, the latest first, at most one more than a page."""
+    def alerts(self, *, gateway_id: str | None = None, before: tuple[datetime, bytes] | None = None) -> list[Row[Any]]:
+        """Alerts, the latest first, at most one more than a page; `before`: when one was received, and its key."""
         query = select(_alerts)
         if gateway_id:
             query = query.where(_alerts.c.gateway_id == gateway_id)
         if before:
-            query = query.where(_alerts.c.received_at < before)
-        if since:
-            query = query.where(_alerts.c.received_at >= since)
+            at, key = before
+            same_moment = and_(_alerts.c.received_at == at, _alerts.c.alert_key > key)
+            query = query.where(_alerts.c.received_at <= at, or_(_alerts.c.received_at < at, same_moment))
         return self._rows(query.order_by(_alerts.c.received_at.desc(), _alerts.c.alert_key).limit(PAGE + 1))
 
     def set_aside(self) -> list[Row[Any]]:

@@ -3,7 +3,7 @@
 from flask import Blueprint, Flask, abort, redirect, request, session
 from werkzeug.wrappers import Response
 
-from cloud_sync.web import access, texts
+from cloud_sync.web import access, gateway_words, texts
 from cloud_sync.web.texts import CHOSEN, LANGUAGES, say
 
 
@@ -11,7 +11,7 @@ def speak(app: Flask) -> None:
     """Make templates speak the language of each request."""
     app.jinja_env.add_extension("jinja2.ext.i18n")
     app.jinja_env.install_gettext_callables(texts.translate, texts.translate_plural, newstyle=True)  # type: ignore[attr-defined] # the extension's
-    app.jinja_env.filters["word"] = texts.word
+    app.jinja_env.filters |= {"word": texts.word, "alert": gateway_words.alert}
     app.jinja_env.globals.update(language=texts.language, LANGUAGES=LANGUAGES, map_texts=map_texts)
 
 

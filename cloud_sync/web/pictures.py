@@ -8,17 +8,20 @@ from sqlalchemy import Row
 from werkzeug.exceptions import BadRequest
 
 from cloud_sync.deployments import Deployment
-from cloud_sync.web import blobs
+from cloud_sync.web import access, blobs
 from cloud_sync.web.map_store import Seen, Span
 from cloud_sync.web.pictures_store import FATES, SHOWABLE, Cursor, Tab
 from cloud_sync.web.services import Services
 from cloud_sync.web.texts import say
-from edge_module.domain import KEPT_FATES, Fate
+from edge_module.domain import KEPT_FATES, Fate, Variant
 from edge_module.errors import MediaError, TransientDelivery
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _UNASSIGNED: Final = "unassigned"
 _CACHED_S: Final = 3600
+_ORIGINAL_MAX_BYTES: Final = 200_000_000
+_SMALL: Final = (Variant.WITHHELD, Variant.AUDIT)
+"""Variants that a whole page would only blur."""
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -51,7 +54,14 @@ def blueprint(services: Services) -> Blueprint:
         stored = services.pictures.stored(record.media_id) if record.media_id else []
         shown, why_not = _shown(record, stored)
         return render_template(
-            "picture.html", record=record, deployment=deployment, stored=stored, shown=shown, why_not=why_not
+            "picture.html",
+            record=record,
+            deployment=deployment,
+            stored=stored,
+            shown=shown,
+            why_not=why_not,
+            showable=SHOWABLE,
+            small=_SMALL,
         )
 
     def _shown(record: Row[Any], stored: list[Row[Any]]) -> tuple[Row[Any] | None, str]:
@@ -77,20 +87,44 @@ def blueprint(services: Services) -> Blueprint:
         found = [m for m in services.pictures.stored(media_id) if m.variant in (SHOWABLE if small else (variant,))]
         if not found:
             abort(404, say("This picture is not stored at headquarters."))
+        content = _read(found[0])
         try:
-            content = services.blobs.read(found[0])
             jpeg = blobs.thumbnail(content) if small else blobs.without_metadata(content)
         except MediaError as exc:
             abort(404, str(exc))
-        except TransientDelivery:
-            abort(503, say("Blob Storage does not answer just now. Try again in a minute."))
         response = Response(jpeg, mimetype="image/jpeg")
         response.cache_control.private = True
         response.cache_control.max_age = _CACHED_S
         response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
         return response
 
+    @pages.get("/media/<media_id>/original")
+    @access.coordinators_only
+    def original(media_id: str) -> Response:
+        found = [m for m in services.pictures.stored(media_id) if m.variant == Variant.ORIGINAL]
+        if not found:
+            abort(404, say("This picture is not stored at headquarters."))
+        content = _read(found[0], bytes_max=_ORIGINAL_MAX_BYTES)
+        response = Response(content, mimetype="application/octet-stream")
+        response.headers.set("Content-Disposition", "attachment", filename=f"{media_id[:16]}{_suffix(content)}")
+        return response
+
+    def _read(media: Row[Any], *, bytes_max: int = blobs.SHOWN_MAX_BYTES) -> bytes:
+        try:
+            return services.blobs.read(media, bytes_max=bytes_max)
+        except MediaError as exc:
+            abort(404, str(exc))
+        except TransientDelivery:
+            abort(503, say("Blob Storage does not answer just now. Try again in a minute."))
+
     return pages
+
+
+def _suffix(content: bytes) -> str:
+    """What programs look for at the end of a name; cameras write pictures and videos."""
+    if content.startswith(b"\xff\xd8"):
+        return ".jpg"
+    return ".mp4" if content[4:8] == b"ftyp" else ""
 
 
 def _tab() -> Tab:

@@ -1,8 +1,11 @@
 """What people find on the pages, and what no viewer finds on any of them."""
 
+import hashlib
+import html
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -11,8 +14,10 @@ from sqlalchemy import update
 from cloud_sync import geo, schema
 from cloud_sync.accounts import Role
 from cloud_sync.geo import Position
+from cloud_sync.web import gateway_words
 from tests.hq_data import Filled
 from tests.hq_site import Browser, Site
+from tests.unit.test_docs import alert_codes
 
 LINK = re.compile(r'(?:href|src|action|data-[a-z]+)="(/[^"#]*)')
 
@@ -209,7 +214,14 @@ def test_every_receipt_balances_on_its_page(site: Site) -> None:
 
 def test_alerts_tell_of_silence_forgery_and_parked_messages(site: Site) -> None:
     page = site.signed_in(Role.COORDINATOR).get("/alerts").text
-    for text in ("Silent gateways", "gateway-3", "unregistered_sender", "malformed", "card_error", "not-one-of-ours"):
+    for text in (
+        "Silent gateways",
+        "gateway-3",
+        "unknown sender",
+        "malformed message",
+        "card_error",
+        "not-one-of-ours",
+    ):
         assert text in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script>alert(1)" not in page
@@ -300,6 +312,8 @@ def test_a_change_keeps_what_the_form_does_not_show(site: Site, filled: Filled) 
         ({"deploymentID": "maple-canopy-2026"}, "is taken"),
         ({"deploymentID": "x" * 300}, "at most 200 characters"),
         ({"locationName": "two\nlines"}, "none of them a control character"),
+        ({"locationName": "Bamboo nine (27.9012 N)"}, "gives the place away"),
+        ({"deploymentID": "86,50_27,90"}, "gives the place away"),
     ],
 )
 def test_a_mistake_in_the_form_is_named_and_nothing_is_saved(site: Site, changes: dict[str, str], says: str) -> None:
@@ -353,3 +367,48 @@ def test_a_removed_deployment_leaves_its_pictures(site: Site, filled: Filled) ->
     assert browser.get(f"/cameras/{gone.key}").status_code == 404
     assert gone.camera_id in browser.get("/cameras").text  # among those without a camera
     assert browser.get(f"/cameras/{gone.key}/edit").status_code == 404
+
+
+def test_every_measure_and_every_alert_has_a_name_for_people() -> None:
+    wire = (Path(__file__).parents[3] / "docs" / "wire.md").read_text()
+    [table] = re.findall(r"\| measure \| meaning \|\n\|---\|---\|\n((?:\|.*\n)+)", wire)
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(gateway_words.MEASURES)
+    assert alert_codes() == set(gateway_words.ALERTS)
+
+
+def test_a_status_is_written_with_units_and_what_is_new_is_called_what_it_is() -> None:
+    told = {"moss": 3, "disk_free_share": 0.055, "cpu_temperature_c": 71.25, "work_lowered": 1, "storage": "full"}
+    assert gateway_words.measures(told) == [
+        ("State of its disk", "full: no card is read"),
+        ("Free share of its disk", "5.5 %"),
+        ("Temperature of the processor", "71.2 °C"),
+        ("Work lowered for the heat", "yes"),
+        ("moss", "3"),
+    ]
+
+
+def test_older_alerts_go_on_where_the_page_ended_even_if_all_came_at_once(site: Site) -> None:
+    at = datetime.now(UTC)
+    rows = [
+        {
+            "alert_key": hashlib.sha256(f"alert {n}".encode()).digest(),
+            "gateway_id": "gateway-1",
+            "source": "hq",
+            "code": "job_done",
+            "text": f"this is alert {n}.",
+            "at": at,
+            "received_at": at,
+        }
+        for n in range(120)
+    ]
+    with site.services.engine.begin() as connection:
+        connection.execute(schema.alerts.insert(), rows)
+    browser, path, seen = site.signed_in(Role.VIEWER), "/alerts", list[str]()
+    for _ in range(5):
+        page = browser.get(path).text
+        seen += re.findall(r"this is alert (\d+)\.", page)
+        older = re.search(r'href="(/alerts\?before=[^"]+)"', page)
+        if older is None:
+            break
+        path = html.unescape(older[1])
+    assert sorted(seen) == sorted(str(n) for n in range(120))

@@ -11,6 +11,7 @@ from PIL import Image
 from sqlalchemy import select
 
 from cloud_sync import schema
+from cloud_sync.__main__ import main
 from cloud_sync.accounts import Role
 from cloud_sync.deployments_telling import Teller, tell_all
 from cloud_sync.migrate import migrate
@@ -180,6 +181,14 @@ def test_a_database_that_is_away_is_a_503_and_comes_back(postgresql: PostgreSQL,
     assert browser.get("/").status_code == 200
 
 
+def test_what_the_database_has_no_text_for_is_a_400(postgresql: PostgreSQL, make_site: MakeSite) -> None:
+    site = make_site(postgresql.new_database())
+    browser = site.signed_in(Role.COORDINATOR)
+    assert browser.get("/cameras/a%00b").status_code == 400
+    assert browser.get("/gateways/a%00b").status_code == 404
+    assert browser.sign_in("a\0b").status_code in {400, 401}
+
+
 def test_a_database_of_another_form_is_not_ready(tmp_path: Path, make_site: MakeSite) -> None:
     site = make_site(f"sqlite:///{tmp_path}/new.db")
     assert site.browser().get("/readyz").status_code == 503
@@ -260,6 +269,33 @@ def test_a_picture_that_was_changed_afterwards_is_not_shown(gallery: Site) -> No
     assert "changed since it was recorded" in answer.text
 
 
+def test_an_original_is_for_coordinators_byte_for_byte(gallery: Site) -> None:
+    media = medium(gallery, 4)
+    content = b"\xff\xd8 as the camera wrote it, with its place"
+    row = dict(media._mapping) | {
+        "variant": "original",
+        "blob_name": f"{media.media_id}/original",
+        "blob_sha256": hashlib.sha256(content).hexdigest(),
+        "size_bytes": len(content),
+    }
+    with gallery.services.engine.begin() as connection:
+        connection.execute(schema.media.insert(), [row])
+    blob = gallery.services.blobs._service.get_blob_client(media.container, row["blob_name"])
+    blob.upload_blob(content, overwrite=True)
+    path, page = f"/media/{media.media_id}/original", f"/pictures/{record_of(gallery, media.media_id)}"
+    viewer = gallery.signed_in(Role.VIEWER)
+    assert viewer.get(path).status_code == 403
+    assert viewer.get(f"{path}.jpg").status_code == 404
+    assert path not in viewer.get(page).text
+    coordinator = gallery.signed_in(Role.COORDINATOR)
+    assert f'href="{path}"' in coordinator.get(page).text
+    answer = coordinator.get(path)
+    assert answer.data == content
+    assert answer.headers["Content-Disposition"] == f"attachment; filename={media.media_id[:16]}.jpg"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert coordinator.get(f"/media/{'0' * 64}/original").status_code == 404
+
+
 def test_where_storage_is_away_the_words_remain(gallery: Site, make_site: MakeSite) -> None:
     media = medium(gallery, 3)
     away = make_site(gallery.services.settings.database_url)
@@ -334,3 +370,11 @@ def test_gateways_are_told_by_the_running_pages_and_again_after_an_outage(
         for deployment in deployments.all():
             assert f"{deployment.position.latitude_deg:.3f}" not in told
             assert deployment.name not in told
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "70000", "http", "", "٣"])
+def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["web", "--port", port])
+    assert ended.value.code == 2
+    assert "is no port: 1 to 65535" in capsys.readouterr().err
