@@ -31,6 +31,9 @@ _log = logging.getLogger(__name__)
 _BALLAST_BYTES: Final = 16 * 2**20
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
+_RELAPSE_S: Final = 3600.0
+"""What fails again within this time of a recovery has not recovered: a folder, or the ledger itself, that no test write
+meets. It is not told again, and waited for longer and longer."""
 _LOOK_S: Final = 0.5
 _RECOVERED: Final = "storage_recovered"
 _WORDS: Final = {
@@ -53,6 +56,8 @@ class Storage:
         self._owe = owe
         self._lock = threading.Lock()
         self._untold: list[wire.Alert] = []
+        self._relapses = 0
+        self._recovered_at_s = -_RELAPSE_S
         self.trouble: Trouble | None = None
 
     @property
@@ -87,10 +92,14 @@ class Storage:
         """Something could not be written."""
         with self._lock:
             if self.trouble is None:
-                trouble = self._tried() or exc.trouble  # SQLite calls a read-only file system a failing one
+                found = self._tried()
+                trouble = found or exc.trouble  # SQLite calls a read-only file system a failing one
                 self.trouble = trouble
                 _log.error("%s (%s)", self.words, exc)
-                self._untold.append(_alert(f"storage_{trouble}", f"{self.words} ({exc})"))
+                recently = time.monotonic() - self._recovered_at_s < _RELAPSE_S
+                self._relapses = self._relapses + 1 if recently and found is None else 0
+                if not self._relapses:
+                    self._untold.append(_alert(f"storage_{trouble}", f"{self.words} ({exc})"))
             if self.trouble is Trouble.FULL:
                 throw_off_ballast(self._folder)
             self._tell()
@@ -107,7 +116,9 @@ class Storage:
                 return  # no room yet
             _log.warning("the gateway's disk can be written again")
             self.trouble = None
-            self._untold.append(_alert(_RECOVERED, "the gateway's disk can be written again; reading goes on"))
+            self._recovered_at_s = time.monotonic()
+            if not self._relapses:
+                self._untold.append(_alert(_RECOVERED, "the gateway's disk can be written again; reading goes on"))
             self._tell()
 
     def wait(self, stop: threading.Event, *, reads: bool, beat: Callable[[], None]) -> None:
@@ -118,7 +129,7 @@ class Storage:
             reads: until cards may be read again, not only until something can be written.
             beat: called now and then.
         """
-        pause_s = _FIRST_PAUSE_S
+        pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(self._relapses, 10), _LONGEST_PAUSE_S)
         while not stop.is_set():
             again_at = time.monotonic() + pause_s
             while time.monotonic() < again_at and not stop.wait(_LOOK_S):

@@ -95,6 +95,19 @@ def test_reading_waits_for_a_disk_in_trouble(tmp_path: Path) -> None:
     assert [alert.code for alert in told] == ["storage_failing", "storage_recovered"]
 
 
+def test_a_disk_that_fails_again_and_again_is_told_once(tmp_path: Path) -> None:
+    """One bad folder among the originals, say: a test write succeeds each time."""
+    told = []
+    storage = Storage(tmp_path, owe=told.append)
+    for _ in range(50):
+        storage.failed(StorageError("originals/ab", Trouble.FAILING))
+        with pytest.raises(StorageError):
+            storage.check()
+        storage.look()
+        storage.check()
+    assert [alert.code for alert in told] == ["storage_failing", "storage_recovered"]
+
+
 def test_what_cannot_be_written_down_at_first_is_told_later(tmp_path: Path) -> None:
     told: list[str] = []
     full = True
