@@ -231,7 +231,13 @@ class Models:
     def _use_base(self) -> None:
         state = self._installed.state
         if state.current is not None:
-            self.model = model_store.load(self._base)
+            try:
+                model = model_store.load(self._base)
+                self._settings().thresholds(model.head.thresholds)
+            except (ModelError, ConfigError) as exc:  # the one in force works: it stays
+                self._tell(REFUSED, f"the software's own model is refused: {exc}")
+                return
+            self.model = model
             self._installed.promote(None, request="", outcome=INSTALLED, said="the software's own")
         elif state.request:  # what was refused or rolled back is not wanted any more
             self._installed.settle(request="", outcome=INSTALLED, said="the software's own")
@@ -251,6 +257,7 @@ class Models:
         folder = self._installed.install(wanted.model_id, backbone, wanted.head, wanted.expected)
         model = model_store.load(folder)
         self._try(wanted, folder, stop)
+        self._settings().thresholds(head.thresholds)  # once more: they may have been changed during the trial
         self._installed.promote(wanted.model_id, request=wanted.request, outcome=INSTALLED, said=said)
         self._worked.clear()
         self.model = model

@@ -211,6 +211,21 @@ def test_thresholds_in_force_that_make_no_sense_with_the_new_model_are_named(gat
     assert gateway.model_id == SHIPPED
 
 
+def test_the_softwares_own_model_does_not_take_over_with_thresholds_that_make_no_sense_with_it(
+    gateway: Gateway,
+) -> None:
+    """A reading with them would end the gateway."""
+    own = json.loads(HEAD)["thresholds"]
+    review = own["day"]["review"]
+    gateway.want(wanted(head(thresholds=own | {"day": own["day"] | {"review": review - 0.01}})))
+    sent = gateway.model_id
+    assert sent != SHIPPED, gateway.said
+    gateway.start(panda_threshold_day=review - 0.005)
+    gateway.want(None)
+    assert "with this model" in gateway.said
+    assert gateway.model_id == sent
+
+
 def test_a_head_may_bring_its_own_expectation_within_bounds(gateway: Gateway) -> None:
     strict = json.loads(HEAD)["thresholds"]
     strict["day"]["panda"] = strict["night"]["panda"] = 0.99
