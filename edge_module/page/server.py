@@ -4,6 +4,7 @@ Whoever is on the network may ask, so every request is hostile: bodies and heade
 dropped, forms must be ours, and without the PIN nothing is shown but how things stand.
 """
 
+import contextlib
 import logging
 import secrets
 import socket
@@ -30,6 +31,8 @@ _FOLDER: Final = Path(__file__).parent
 _ASSETS: Final = {"/page.css": "text/css; charset=utf-8", "/page.js": "text/javascript; charset=utf-8"}
 _BODY_MAX_BYTES: Final = 4096
 _PATIENCE_S: Final = 10.0
+_WHOLE_S: Final = 60.0
+"""For a request and its answer together: who sends a byte now and then would keep a place for ever."""
 _AT_ONCE_MAX: Final = 16
 _LISTEN_AGAIN_S: Final = 5.0
 _BEAT_S: Final = 5.0
@@ -116,14 +119,23 @@ class _Server(ThreadingMixIn, HTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        deadline = threading.Timer(_WHOLE_S, _hang_up, (request,))
+        deadline.daemon = True
         try:
+            deadline.start()
             super().process_request_thread(request, client_address)
         finally:
+            deadline.cancel()
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         del request, client_address
         _log.info("a visitor of the page was dropped", exc_info=True)
+
+
+def _hang_up(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is over already
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class _RefusedError(Exception):

@@ -3,6 +3,7 @@
 import html
 import re
 import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from edge_module.bundle_format import CONFIRMATION_SUFFIX, GatewayKeys, write_co
 from edge_module.cards import CardSeen, PlaceState
 from edge_module.domain import CardReceipt, Fate, ReadingState
 from edge_module.pace import Pace
-from edge_module.page import view
+from edge_module.page import server, view
 from edge_module.page.guard import Guard, LockedError, is_local_host
 from edge_module.page.state import CardShown, Link, Trouble, Word, of_all, shown
 from edge_module.page.words import LANGUAGES, chosen, words
@@ -363,6 +364,23 @@ def test_noise_is_refused_and_the_page_stays(served: Served, request_: bytes, st
         answer = connection.makefile("rb").read()
     assert str(status).encode() in answer[:200], answer[:300]
     assert served.visit().get().startswith("<!doctype html>")
+
+
+def test_who_sends_a_byte_now_and_then_keeps_no_place(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_WHOLE_S", 0.5)
+    give_up_at = time.monotonic() + LIMIT_S
+    with socket.create_connection(("127.0.0.1", served.page.port), timeout=LIMIT_S) as connection:
+        connection.settimeout(0.1)
+        while time.monotonic() < give_up_at:
+            try:
+                connection.sendall(b"G")
+                if connection.recv(1) == b"":
+                    return
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+    pytest.fail("it still has its place")
 
 
 def test_visitors_who_say_nothing_do_not_keep_others_out(served: Served) -> None:
