@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_module import asked, log, wire
+from edge_module import asked, log, people, wire
 from edge_module.blobs import Blobs, UploadSas
 from edge_module.breath import Breath
 from edge_module.cards import Cards
@@ -82,7 +82,9 @@ class Actions:
 
     def upload(self, media_id: str, variant: Variant) -> Asked:
         """Owe headquarters a picture, of a kept original or of a card that is in."""
-        answer = asked.ask(self.ledger, self.originals, media_id, variant, self.cards.mount_of)
+        answer = asked.ask(
+            self.ledger, self.originals, media_id, variant, self.cards.mount_of, person=people.perhaps_in
+        )
         self.wake()
         return answer
 

@@ -11,9 +11,17 @@ from edge_module.uploads import Asked
 
 
 def ask(
-    ledger: Ledger, originals: Originals, media_id: str, variant: Variant, mounted: Callable[[str], Mount | None]
+    ledger: Ledger,
+    originals: Originals,
+    media_id: str,
+    variant: Variant,
+    mounted: Callable[[str], Mount | None],
+    *,
+    person: Callable[[bytes], bool],
 ) -> Asked:
     """Queue a picture; where its original is not kept and its card is in, copy the original first.
+
+    Nobody looked for people in what was not to leave: that is made up for before it is copied.
 
     Args:
         ledger: what is known.
@@ -21,6 +29,7 @@ def ask(
         media_id: which picture: a SHA-256 in hexadecimal.
         variant: one of `uploads.ASKABLE`.
         mounted: the mount of a card by its id, if it is in.
+        person: whether there may be one in a file's bytes.
 
     Raises:
         BusyError: there is no room for its original now.
@@ -34,6 +43,9 @@ def ask(
         if mount is None:
             continue
         try:
+            if person(mount.read(media).data):
+                ledger.withhold(media_id)
+                return Asked.WITHHELD
             with mount.open(media) as source:
                 originals.keep(record, media.path, source, patient=False)
         except (MediaError, CardError, OSError):

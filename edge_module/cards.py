@@ -406,7 +406,7 @@ class Cards:
             self._set(place, state=PlaceState.READ, why="")
         elif not self._stop.is_set():
             self._failed(place, "; ".join(receipt.blockers))
-            if place.root in self._places:
+            if place.root in self._places and self._mounts.at(place.root) == place.mounted:  # taken out is no fault
                 self._alert_once(place, "card_interrupted", "; ".join(receipt.blockers), receipt.card_id)
         self._wake_courier()
 

@@ -268,6 +268,11 @@ class Ledger:
         with self._database.transaction("kept") as connection:
             keeping.keep(connection, record)
 
+    def withhold(self, media_id: str) -> None:
+        """There may be a person in a picture: nothing of it leaves the gateway."""
+        with self._database.transaction("withhold") as connection:
+            settling.withhold(connection, bytes.fromhex(media_id))
+
     def may_go(self) -> list[Original]:
         """The originals that may be removed from the disk, those first that should go first."""
         return keeping.may_go(self._database.read)

@@ -10,8 +10,10 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from edge_module import model_store
 from edge_module.backbone import interpreter
-from edge_module.errors import ModelError
+from edge_module.errors import MediaError, ModelError
+from edge_module.frame import decode
 
 INPUT_PX: Final = 300
 
@@ -52,3 +54,16 @@ class People:
     def perhaps(self, image: Image.Image) -> bool:
         """Whether there may be a person."""
         return self.probability(image) >= DOUBT_MIN
+
+
+def perhaps_in(content: bytes) -> bool:
+    """Whether there may be a person in a file's bytes; not in what cannot be decoded: no picture is made of that.
+
+    Raises:
+        ModelError: the detector cannot be trusted.
+    """
+    try:
+        frame = decode(content)
+    except MediaError:
+        return False
+    return People(model_store.people(), name=model_store.PEOPLE).perhaps(frame.image)

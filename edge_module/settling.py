@@ -58,6 +58,8 @@ def settle(connection: sqlite3.Connection, reading: Reading, finding: Finding) -
             "SELECT fate, origin, stays_here FROM media WHERE media_id = ?", (media_id,)
         ).fetchone()
         stays_here = record.stays_here or bool(known and known[2])
+        if known and stays_here and not known[2]:  # a copy, judged beside others than the first was
+            withhold(connection, media_id)
         wants = [
             want
             for want in finding.wants
@@ -129,15 +131,20 @@ def _rescore(connection: sqlite3.Connection, record: Record, path: bytes) -> boo
     if before and before[0]:
         record = replace(record, withheld=True)
     elif record.stays_here:
-        connection.execute("UPDATE media SET stays_here = 1 WHERE media_id = ?", (media_id,))
-        connection.execute(
-            "DELETE FROM upload WHERE media_id = ? AND state = 'ready' AND variant <> ?", (media_id, Variant.WITHHELD)
-        )
-        connection.execute(  # what a stick took cannot be taken back; the link does not carry it as well
-            "UPDATE upload SET state = 'done' WHERE media_id = ? AND state = 'bundled' AND variant <> ?",
-            (media_id, Variant.WITHHELD),
-        )
+        withhold(connection, media_id)
     return _owe(connection, replace(record, audit_probability=None), path)
+
+
+def withhold(connection: sqlite3.Connection, media_id: bytes) -> None:
+    """There may be a person in these bytes: from now on no picture of them leaves the gateway."""
+    connection.execute("UPDATE media SET stays_here = 1 WHERE media_id = ?", (media_id,))
+    connection.execute(
+        "DELETE FROM upload WHERE media_id = ? AND state = 'ready' AND variant <> ?", (media_id, Variant.WITHHELD)
+    )
+    connection.execute(  # what a stick took cannot be taken back; the link does not carry it as well
+        "UPDATE upload SET state = 'done' WHERE media_id = ? AND state = 'bundled' AND variant <> ?",
+        (media_id, Variant.WITHHELD),
+    )
 
 
 def restore(connection: sqlite3.Connection, record: Record, path: bytes, wants: Iterable[Want]) -> None:

@@ -35,6 +35,10 @@ NOON = datetime(2026, 3, 14, 12, tzinfo=timezone(timedelta(minutes=345)))
 CARD = Card(card_id="card", source="marker")
 
 
+def nobody(_content: bytes) -> bool:
+    return False
+
+
 @dataclass
 class Link:
     """A link that is always there; what it is asked to send is remembered."""
@@ -272,11 +276,49 @@ def test_a_discard_can_be_had_while_its_card_is_in_and_is_gone_after_that(make: 
     media_id = gateway.read("a.jpg", content, Fate.OTHER)
     with gateway.ledger._database.transaction("test") as connection:
         connection.execute("UPDATE file SET mtime_ns = ?", (listed.media.mtime_ns,))
-    asked = [ask(gateway.ledger, gateway.originals, media_id, Variant.FRAME, lambda _card_id: None)]
-    asked += [ask(gateway.ledger, gateway.originals, media_id, Variant.FRAME, lambda _card_id: mount)]
+    asked = [ask(gateway.ledger, gateway.originals, media_id, Variant.FRAME, lambda _card_id: None, person=nobody)]
+    asked += [ask(gateway.ledger, gateway.originals, media_id, Variant.FRAME, lambda _card_id: mount, person=nobody)]
     assert asked == [Asked.GONE, Asked.QUEUED]
     assert of(gateway.carry()) == [("frame", media_id[:12])]
-    assert ask(gateway.ledger, gateway.originals, "0" * 64, Variant.FRAME, lambda _card_id: mount) is Asked.UNKNOWN
+    assert (
+        ask(gateway.ledger, gateway.originals, "0" * 64, Variant.FRAME, lambda _card_id: mount, person=nobody)
+        is Asked.UNKNOWN
+    )
+
+
+def test_a_discard_that_somebody_asks_for_stays_here_if_there_may_be_a_person_in_it(make: Make, tmp_path: Path) -> None:
+    gateway, content = make(), jpeg(1)
+    (tmp_path / "card").mkdir()
+    (tmp_path / "card" / "a.jpg").write_bytes(content)
+    mount = Mount(tmp_path / "card")
+    (listed,) = mount.files()
+    media_id = gateway.read("a.jpg", content, Fate.OTHER)
+    with gateway.ledger._database.transaction("test") as connection:
+        connection.execute("UPDATE file SET mtime_ns = ?", (listed.media.mtime_ns,))
+    looked_at: list[bytes] = []
+
+    def somebody(picture: bytes) -> bool:
+        looked_at.append(picture)
+        return True
+
+    for _ in range(2):
+        asked = ask(
+            gateway.ledger, gateway.originals, media_id, Variant.ORIGINAL, lambda _card_id: mount, person=somebody
+        )
+        assert asked is Asked.WITHHELD
+    assert looked_at == [content]
+    assert gateway.carry() == []
+    assert not gateway.originals.path(media_id, "a.jpg").exists()
+
+
+def test_a_copy_in_which_a_person_is_seen_keeps_the_first_ones_pictures_here(make: Make) -> None:
+    gateway, content = make(), jpeg(1)
+    media_id = gateway.read("a.jpg", content, Fate.PANDA)
+    assert gateway.ledger.uploads.waiting() > 0
+    gateway.read("b.jpg", content, Fate.REVIEW, withheld=True)
+    assert gateway.ledger.uploads.waiting() == 0
+    assert gateway.ledger.uploads.request(media_id, Variant.FRAME) is Asked.WITHHELD
+    assert gateway.carry() == []
 
 
 def test_an_original_that_the_disk_does_not_give_is_tried_again_and_holds_up_no_other(make: Make) -> None:
@@ -517,7 +559,7 @@ def test_whoever_asks_for_a_picture_at_the_ceiling_is_told_so_and_keeps_no_answe
     bound = ceiling(gateway, wait=True, stop=stop)
 
     def asking() -> Asked:
-        return ask(gateway.ledger, gateway.originals, asked_for, Variant.FRAME, lambda _card_id: mount)
+        return ask(gateway.ledger, gateway.originals, asked_for, Variant.FRAME, lambda _card_id: mount, person=nobody)
 
     with pytest.raises(BusyError, match="releaseMedia"):
         asking()

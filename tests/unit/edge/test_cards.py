@@ -260,8 +260,9 @@ def test_of_two_cards_with_one_uuid_the_second_waits_and_a_card_mounted_twice_is
         stack.enter_context(mounted(gateway.dir / "second", "--bind", str(tmp_path / "beside-second")))
         gateway.wait("second", PlaceState.CONFLICT)
         wait_until(lambda: gateway.alerts() != [], lambda: "no alert")
-        for name in ("first", "again"):
+        for name in ("again", "first"):  # in this order: else "again" might be read in the place of "first"
             subprocess.run(["umount", gateway.dir / name], check=True)
+            gateway.wait(name, PlaceState.EMPTY)
         assert gateway.receipt("second").seen == 1
         assert [code for code, _ in gateway.alerts()] == ["card_conflict"]
 

@@ -10,7 +10,7 @@ from edge_module import model_store
 from edge_module.classify import classify
 from edge_module.errors import ModelError
 from edge_module.frame import decode
-from edge_module.people import People
+from edge_module.people import People, perhaps_in
 from edge_module.settings import combine
 from models import pictures
 
@@ -43,6 +43,12 @@ def test_other_frames_seldom_pass_for_people(people: People) -> None:
     assert seen(people, labelled("red_panda", trap=False)) <= 1  # of 46
     assert seen(people, labelled("other_animal", trap=True)) <= 4  # of 176
     assert seen(people, labelled("blank", trap=True)) == 0  # of 44
+
+
+def test_a_file_that_somebody_asks_for_is_looked_at_as_the_gateway_decodes_it() -> None:
+    assert not perhaps_in((FOLDER / "golden" / "panda_day_1.jpg").read_bytes())
+    assert not perhaps_in(b"no picture")
+    assert any(perhaps_in(path.read_bytes()) for path in labelled("human", trap=True))
 
 
 def test_no_golden_frame_is_withheld(people: People) -> None:
