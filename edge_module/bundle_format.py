@@ -39,7 +39,7 @@ _SIGNATURE_BYTES: Final = 64
 _HEADER_MAX_BYTES: Final = 4096
 _HEAD_MAX_BYTES: Final = 8192
 _CHUNK_BYTES: Final = 64 * 1024
-_CONFIRMATION_MAX_BYTES: Final = 64 * 1024
+CONFIRMATION_MAX_BYTES: Final = 64 * 1024
 _FINAL: Final = bindings.crypto_secretstream_xchacha20poly1305_TAG_FINAL
 _ABYTES: Final = bindings.crypto_secretstream_xchacha20poly1305_ABYTES
 
@@ -311,7 +311,7 @@ def read_confirmation(data: bytes, keys: GatewayKeys) -> tuple[Confirmed, dateti
     Raises:
         BundleError: no confirmation, for another gateway, forged, altered or cut short.
     """
-    if not data.startswith(_CONFIRMATION_MAGIC) or len(data) > _CONFIRMATION_MAX_BYTES:
+    if not data.startswith(_CONFIRMATION_MAGIC) or len(data) > CONFIRMATION_MAX_BYTES:
         raise BundleError("this is not a confirmation, or one of another version")
     at = len(_CONFIRMATION_MAGIC)
     signature, text = data[at : at + _SIGNATURE_BYTES], data[at + _SIGNATURE_BYTES :]

@@ -11,7 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from edge_module.bundle_format import BUNDLE_SUFFIX, BundleError, BundleWriter, GatewayKeys, read_confirmation
+from edge_module.bundle_format import (
+    BUNDLE_SUFFIX,
+    CONFIRMATION_MAX_BYTES,
+    BundleError,
+    BundleWriter,
+    GatewayKeys,
+    read_confirmation,
+)
 from edge_module.domain import Variant
 from edge_module.errors import MediaError, NotReadNow
 from edge_module.files import rename_durably
@@ -113,7 +120,11 @@ def confirm(ledger: Ledger, keys: GatewayKeys, path: Path) -> int:
         BundleError: it cannot be read, or is not for this gateway.
     """
     try:
-        confirmed, _ = read_confirmation(path.read_bytes(), keys)
+        if path.exists() and not path.is_file():  # a pipe on a stick would be waited for without end
+            raise BundleError(f"{path}: not a file")
+        with path.open("rb") as file:
+            content = file.read(CONFIRMATION_MAX_BYTES + 1)
+        confirmed, _ = read_confirmation(content, keys)
     except OSError as exc:
         raise BundleError(f"{path}: {exc.strerror}") from exc
     ledger.confirm(confirmed, resend_older_than_s=0)

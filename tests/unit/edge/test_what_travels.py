@@ -1,6 +1,7 @@
 """From a card to what lies in storage, with the shipped backbone and heads that see what a test wants them to see."""
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,8 @@ from PIL import Image
 from edge_module import model_store, settings
 from edge_module.app import open_ledger
 from edge_module.breath import unwatched
-from edge_module.bundle_format import GatewayKeys
-from edge_module.bundles import write
+from edge_module.bundle_format import BundleError, GatewayKeys
+from edge_module.bundles import confirm, write
 from edge_module.card import Mount
 from edge_module.clock import SystemClock
 from edge_module.domain import Variant
@@ -161,3 +162,13 @@ def test_a_stick_takes_the_thumbnails_of_what_was_not_kept(card: Path, shipped: 
         assert write(ledger, kept, new_keys(), card.parent)[2] == 3
 
     read_and_carry(card, seeing(shipped, "blank"), then, SimulatedStore(has_credential=False), audit_per_mille=1000)
+
+
+def test_what_lies_on_a_stick_in_place_of_a_confirmation_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(2**40)
+    with Ledger.open(tmp_path / "ledger.sqlite", SystemClock())[0] as ledger:
+        for name in ("pipe", "large", "absent", "."):
+            with pytest.raises(BundleError):
+                confirm(ledger, new_keys(), tmp_path / name)
