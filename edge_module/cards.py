@@ -325,12 +325,12 @@ class Cards:
     # --- a card's thread ----------------------------------------------------------------------------------------
 
     def _look(self, place: _Place, watcher: Watcher) -> None:
-        began_s = self._clock.monotonic_s()
+        began_s, read = self._clock.monotonic_s(), False
         place.due_s = began_s + _LOOK_AGAIN_S
         try:
             if place.mounted is None:
                 watcher.watch(place.root, lambda: self._changed(place))
-            self._look_at(place)
+            read = self._look_at(place)
         except CardError as exc:
             if not self._stop.is_set():
                 _log.warning("card %s: %s", place.root.name, exc)
@@ -342,7 +342,8 @@ class Cards:
         took_s = now_s - began_s
         place.rest_until_s = now_s + took_s * (1 / _GROWING_SHARE - 1)
         if place.seen.state is PlaceState.READ and not watcher.watched(place.root):
-            place.due_s = now_s + max(self._settings().poll_s, took_s / _IDLE_SHARE)
+            look_s = 0.0 if read else took_s  # how long a look alone takes is known after the next
+            place.due_s = now_s + max(self._settings().poll_s, look_s / _IDLE_SHARE)
         self.wake()
 
     def _changed(self, place: _Place) -> None:
@@ -350,23 +351,25 @@ class Cards:
             place.changed = True
             self.wake()
 
-    def _look_at(self, place: _Place) -> None:
+    def _look_at(self, place: _Place) -> bool:
+        """Look at a card, and read it if it is not as it was read. Returns whether it was read."""
         mount = Mount(place.root, io=place.io, uuid_of=self._uuid_of)
         if self._mounts.at(place.root) != place.mounted:
-            return  # it came, or went, just now: `_meet` takes up what is here
+            return False  # it came, or went, just now: `_meet` takes up what is here
         if place.mounted is None and mount.is_empty():
             # No card, but where one was mounted, or where a camera is going to write.
             self._set(place, state=PlaceState.EMPTY, card_id="")
-            return
+            return False
         card_id = mount.identify().card_id
         if other := self._claim(place, card_id):
             self._set_aside(place, other)
-            return
+            return False
         as_read = self._ledger.last_complete(card_id)
         if as_read is not None and as_read == mount.fingerprint():
             self._set(place, state=PlaceState.READ, reading_id=self._ledger.last_reading_id(card_id), why="")
-            return
+            return False
         self._read(place, mount)
+        return True
 
     def _claim(self, place: _Place, card_id: str) -> _Place | None:
         """Take a card's id for a place; returns the place that has it, if another does."""

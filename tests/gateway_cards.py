@@ -120,8 +120,8 @@ class GatewayCards:
         return [(alert.code, alert.text) for alert in payloads if isinstance(alert, wire.Alert)]
 
 
-def wait_until(reached: Callable[[], bool], what: Callable[[], str]) -> None:
-    end = time.monotonic() + LIMIT_S
+def wait_until(reached: Callable[[], bool], what: Callable[[], str], *, limit_s: float = LIMIT_S) -> None:
+    end = time.monotonic() + limit_s
     while not reached():
         assert time.monotonic() < end, what()
         time.sleep(0.02)
