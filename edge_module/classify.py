@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_module import model_store
 from edge_module.burst import Shot, bursts, events
 from edge_module.domain import KEPT_FATES, Exif, Fate, Media
 from edge_module.errors import MediaError
 from edge_module.exif import EXIF_HEAD_BYTES, read_exif
 from edge_module.frame import Frame, decode
-from edge_module.people import People
+from edge_module.people import People, shipped
 from edge_module.scorer import Model, Scorer
 from edge_module.settings import Settings
 from edge_module.verdict import DayNight, judge, withhold
@@ -24,7 +23,7 @@ def classify(paths: Sequence[Path], model: Model, settings: Settings) -> Iterato
         ``{path, verdict, panda_probability, captured_at, error}`` for each file; with scores also ``withheld,
         probabilities, night, view``.
     """
-    scorer, people = Scorer(model), People(model_store.people(), name=model_store.PEOPLE)
+    scorer, people = Scorer(model), shipped()
     thresholds = settings.thresholds(model.head.thresholds)
     shots = (_shot(path, settings.camera_utc_offset_min) for path in paths)
     for event in events(shots, gap_s=settings.event_gap_s):

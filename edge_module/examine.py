@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from edge_module import model_store
+from edge_module import people
 from edge_module.audit import drawn
 from edge_module.breath import Breath
 from edge_module.burst import Shot, bursts
@@ -20,7 +20,6 @@ from edge_module.errors import MediaError
 from edge_module.frame import Frame, decode
 from edge_module.ladder import Policy, wanted
 from edge_module.originals import Originals
-from edge_module.people import People
 from edge_module.readings import Reading
 from edge_module.scorer import Model, Scorer
 from edge_module.settling import Finding, Known
@@ -123,7 +122,7 @@ class Examiner:
     def _withheld(self, record: Record, frame: Frame) -> Record:
         """Rule 6 of `verdict`, for what is about to leave: what is passed on, and what is drawn for the audit."""
         leaves = record.fate in KEPT_FATES or record.audit_probability is not None
-        fate, withheld = withhold(record.fate, person=leaves and self._people().perhaps(frame.image))
+        fate, withheld = withhold(record.fate, person=leaves and people.shipped().perhaps(frame.image))
         return replace(record, fate=fate, withheld=withheld)
 
     def _thumbnail_px(self, record: Record) -> int:
@@ -196,13 +195,6 @@ class Examiner:
             not_read = self._not_read(shot, exc)
             return not_read if isinstance(not_read, NotRead) else Finding(media=shot.media, record=not_read)
         return Finding(media=shot.media, record=record, original_kept=True, wants=wants, rescored=rescored)
-
-    def _people(self) -> People:
-        """This thread's own detector; most readings of a card never need it."""
-        people: People | None = getattr(self._thread, "people", None)
-        if people is None:
-            people = self._thread.people = People(model_store.people(), name=model_store.PEOPLE)
-        return people
 
     def _scorer(self) -> Scorer:
         """This thread's own interpreter."""

@@ -5,6 +5,8 @@ RGB; output float32 (1, n, 2), the logits of background and person at n places o
 not asked, so boxes are left out of the file.
 """
 
+import threading
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +25,7 @@ trap frames with people the lowest scores 0.25; 2 of 176 with other animals and 
 
 
 class People:
-    """One interpreter. Not shared between threads: make one for each.
+    """One interpreter. Threads take turns at it: few pictures are asked about.
 
     Raises:
         ModelError: the content is not a TFLite file of the expected shape.
@@ -42,18 +44,30 @@ class People:
         if list(source["shape"]) != expected or source["dtype"] != np.uint8 or shape[::2] != [1, 2]:
             raise ModelError(f"{name}: needs uint8 input {expected} and one output [1, n, 2], has {shape}")
         self._input, self._output = int(source["index"]), int(target["index"])
+        self._lock = threading.Lock()
 
     def probability(self, image: Image.Image) -> float:
         """How likely the likeliest person is. `image`: RGB, upright, of any size."""
         small = image.resize((INPUT_PX, INPUT_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        self._model.set_tensor(self._input, np.asarray(small)[None])
-        self._model.invoke()
-        logit = float(self._model.get_tensor(self._output)[0, :, 1].max())
+        with self._lock:
+            self._model.set_tensor(self._input, np.asarray(small)[None])
+            self._model.invoke()
+            logit = float(self._model.get_tensor(self._output)[0, :, 1].max())
         return float(1 / (1 + np.exp(-logit)))
 
     def perhaps(self, image: Image.Image) -> bool:
         """Whether there may be a person."""
         return self.probability(image) >= DOUBT_MIN
+
+
+@cache
+def shipped() -> People:
+    """The detector that comes with the software, opened when it is first needed.
+
+    Raises:
+        ModelError: it cannot be trusted.
+    """
+    return People(model_store.people(), name=model_store.PEOPLE)
 
 
 def perhaps_in(content: bytes) -> bool:
@@ -66,4 +80,4 @@ def perhaps_in(content: bytes) -> bool:
         frame = decode(content)
     except MediaError:
         return False
-    return People(model_store.people(), name=model_store.PEOPLE).perhaps(frame.image)
+    return shipped().perhaps(frame.image)

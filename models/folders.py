@@ -21,7 +21,7 @@ from edge_module import model_store
 from edge_module.domain import KEPT_FATES, LABEL_PANDA, Fate
 from edge_module.errors import MediaError, PonyaError
 from edge_module.frame import Frame, decode
-from edge_module.people import People
+from edge_module.people import shipped
 from edge_module.scorer import Scorer
 from edge_module.verdict import judge, withhold
 from models.metrics import share
@@ -126,7 +126,7 @@ def judge_folder(folder: Path, model_dir: Path = model_store.SHIPPED_MODEL_DIR) 
     """
     found = bursts(folder)
     model = model_store.load(model_dir)
-    scorer, people = Scorer(model), People(model_store.people(), name=model_store.PEOPLE)
+    scorer, people = Scorer(model), shipped()
     lines: list[dict[str, Any]] = []
     for burst in found:
         frames, names, broken = _decoded(burst, folder)

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edge_module import model_store
 from edge_module.frame import decode
-from edge_module.people import DOUBT_MIN, People
+from edge_module.people import DOUBT_MIN, shipped
 from models import pictures
 from models.metrics import share
 from models.synthesise import Stock
@@ -60,7 +59,7 @@ def _rows(labelled: list[pictures.Labelled]) -> Iterator[tuple[str, list[str], l
 
 def main() -> None:
     """Print a table."""
-    people = People(model_store.people(), name=model_store.PEOPLE)
+    people = shipped()
     print(f"| what | pictures | a person, perhaps (p >= {DOUBT_MIN}) | 95 % interval |\n|---|---|---|---|")  # noqa: T201
     for name, groups, images in _rows(pictures.read()):
         found = share(np.array([people.perhaps(image) for image in images]), np.array(groups))

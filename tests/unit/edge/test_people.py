@@ -10,7 +10,7 @@ from edge_module import model_store
 from edge_module.classify import classify
 from edge_module.errors import ModelError
 from edge_module.frame import decode
-from edge_module.people import People, perhaps_in
+from edge_module.people import People, perhaps_in, shipped
 from edge_module.settings import combine
 from models import pictures
 
@@ -20,7 +20,7 @@ GOLDEN = sorted((FOLDER / "golden").glob("*.jpg"))
 
 @pytest.fixture(scope="module")
 def people() -> People:
-    return People(model_store.people(), name=model_store.PEOPLE)
+    return shipped()
 
 
 def labelled(label: str, *, trap: bool) -> list[Path]:
