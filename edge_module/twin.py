@@ -17,6 +17,7 @@ from edge_module import settings as settings_module
 from edge_module import wire
 from edge_module.errors import ConfigError, WireError
 from edge_module.files import write_durably
+from edge_module.merge_patch import merged
 from edge_module.reported import Reported
 from edge_module.settings import Settings
 
@@ -191,20 +192,6 @@ class Twin:
                 "settings_fault": _answer(None, _lines(faults), version, ok=False, had=fault) if faults else None,
             }
         )
-
-
-def merged(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """A document after a merge patch (RFC 7396): null removes, objects are merged, everything else replaces."""
-    result = dict(document)
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        elif isinstance(value, Mapping):
-            there = result.get(name)
-            result[name] = merged(there if isinstance(there, Mapping) else {}, value)
-        else:
-            result[name] = value
-    return result
 
 
 def _answer(value: object, said: str, version: int, *, ok: bool, had: object) -> dict[str, Any]:

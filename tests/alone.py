@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.edge_cli import ROOT, environment
+from tests.ledgers import asked
 from tests.local_azure import wait_until
 from tests.pictures import drawn, encoded, exif, jpeg
 
@@ -82,14 +82,7 @@ class Alone:
 
     def ledger(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Ask the ledger; nothing while there is none."""
-        path = self.data / "ledger.sqlite"
-        if not path.exists():
-            return []
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
-            try:
-                return connection.execute(sql, parameters).fetchall()
-            except sqlite3.OperationalError:
-                return []  # being made
+        return asked(self.data, sql, *parameters)
 
     def wait_ledger(self, sql: str, wanted: object) -> None:
         """Wait until a query's only value is this."""

@@ -1,10 +1,13 @@
 """A ledger for tests: a real one, on a disk, with a clock that tests move."""
 
+import contextlib
 import hashlib
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from edge_module import settings
 from edge_module.database import Step, no_step
@@ -105,3 +108,15 @@ def settle(
             for file in listed
         ],
     )
+
+
+def asked(data: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """What the ledger of a gateway that runs says; nothing while there is none."""
+    path = data / "ledger.sqlite"
+    if not path.exists():
+        return []
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
+        try:
+            return connection.execute(sql, parameters).fetchall()
+        except sqlite3.OperationalError:
+            return []  # being made

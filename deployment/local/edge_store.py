@@ -12,6 +12,7 @@ from deployment.local import twin
 from deployment.local.database import open_database, transaction
 from deployment.local.errors import RefusedError
 from deployment.local.sas import decoded
+from edge_module.merge_patch import merged
 
 if TYPE_CHECKING:
     import sqlite3
@@ -107,7 +108,7 @@ class EdgeStore:
         """
         module = self.module(module_id)
         patch = twin.check_patch(given, "properties.reported")
-        reported = twin.merge(module.reported, patch)
+        reported = merged(module.reported, patch)
         twin.check_size(reported, "Properties.Reported", twin.PROPERTIES_BYTES)
         version = module.reported_version + 1
         with transaction(self._database):
@@ -181,7 +182,7 @@ class EdgeStore:
         if module is None or version != module.desired_version + 1:
             return False
         with transaction(self._database):
-            self._save(replace(module, desired=twin.merge(module.desired, patch), desired_version=version))
+            self._save(replace(module, desired=merged(module.desired, patch), desired_version=version))
         return True
 
     def session(self, module_id: str) -> dict[str, int] | None:

@@ -14,6 +14,7 @@ from deployment.local import twin
 from deployment.local.database import transaction
 from deployment.local.errors import RefusedError, invalid
 from deployment.local.sas import decoded
+from edge_module.merge_patch import merged
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS identity (
@@ -177,13 +178,11 @@ class Registry:
         properties = given.get("properties") or {}
         if not isinstance(body, dict) or not isinstance(properties, dict):
             raise invalid("a twin is a JSON object, and so are its properties")
-        after = replace(
-            before, tags=twin.merge({} if whole else before.tags, tags), twin_version=before.twin_version + 1
-        )
+        after = replace(before, tags=merged({} if whole else before.tags, tags), twin_version=before.twin_version + 1)
         twin.check_size(after.tags, "Tags", twin.TAGS_BYTES)
         if properties.get("desired") is not None:
             desired = twin.check_patch(_without_system(properties["desired"]), "properties.desired")
-            after = after.with_desired(twin.merge({} if whole else before.desired, desired), desired)
+            after = after.with_desired(merged({} if whole else before.desired, desired), desired)
         elif whole:
             after = after.with_desired({}, {})
         return self._save(after)
@@ -202,7 +201,7 @@ class Registry:
         """
         before = self.get(*key)
         checked = twin.check_patch(patch, "properties.reported")
-        reported = twin.merge(before.reported, checked)
+        reported = merged(before.reported, checked)
         twin.check_size(reported, "Properties.Reported", twin.PROPERTIES_BYTES)
         version = before.reported_version + 1
         return self._save(

@@ -14,6 +14,7 @@ from deployment.local.errors import RefusedError, invalid, unauthorized
 from deployment.local.faults import Hop
 from deployment.local.links import Links
 from deployment.local.registry import Identity, Registry
+from edge_module.merge_patch import merged
 
 _log = logging.getLogger(__name__)
 
@@ -193,14 +194,14 @@ class RegistryApi:
             if not found:
                 raise invalid(f"modulesContent.{module_id}: {path!r} is not properties.desired or below it")
             if not found[1]:
-                desired = twin.merge({}, twin.check_patch(value, path))
+                desired = merged({}, twin.check_patch(value, path))
                 continue
             nested: Any = value
             for key in reversed(found[1].split(".")):
                 nested = {key: nested}
             # Once without the part, once with it: a deployment replaces, it does not merge.
             twin.check_patch(nested, "properties.desired")
-            desired = twin.merge(_without(desired, found[1].split(".")), nested)
+            desired = merged(_without(desired, found[1].split(".")), nested)
         twin.check_size(desired, "Properties.Desired", twin.PROPERTIES_BYTES)
         return desired
 

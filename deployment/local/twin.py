@@ -1,4 +1,4 @@
-"""Twins as values: merging a patch, what changed, limits. Nothing here touches the world.
+"""Twins as values: what changed, limits. Nothing here touches the world.
 
 Source of the limits: "Understand and use device twins in IoT Hub" in Azure's documentation, sections "Device twin size"
 and "Device twin format".
@@ -20,20 +20,6 @@ _DEPTH: Final = 10
 _INTEGERS: Final = range(-4503599627370496, 4503599627370496)
 _NUMBER_BYTES: Final = 8
 _BOOLEAN_BYTES: Final = 4
-
-
-def merge(section: Section, patch: Section) -> Section:
-    """A section after a patch: ``null`` removes a key, objects are merged, everything else replaces."""
-    merged = dict(section)
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, dict):
-            before = merged.get(key)
-            merged[key] = merge(before if isinstance(before, dict) else {}, value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def difference(before: Section, after: Section) -> Section:

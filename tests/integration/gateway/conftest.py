@@ -1,8 +1,6 @@
-import contextlib
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, gener
 from msrest.exceptions import HttpOperationError
 
 from edge_module import wire
+from tests.ledgers import asked
 from tests.local_azure import EventStream, Gateway, LocalAzure, gateway, local_azure, wait_until  # noqa: F401 - fixtures
 from tests.pictures import drawn, encoded, exif, jpeg
 
@@ -115,14 +114,7 @@ class Running:
 
     def ledger(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Ask the ledger; nothing while there is none."""
-        path = self.data / "ledger.sqlite"
-        if not path.exists():
-            return []
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
-            try:
-                return connection.execute(sql, parameters).fetchall()
-            except sqlite3.OperationalError:
-                return []  # being made
+        return asked(self.data, sql, *parameters)
 
     def value(self, sql: str, *parameters: object) -> Any:
         rows = self.ledger(sql, *parameters)

@@ -13,6 +13,7 @@ from deployment.local import amqp_padding, mqtt, query, sas, twin
 from deployment.local.database import open_database
 from deployment.local.errors import RefusedError
 from deployment.local.event_log import Event, EventLog
+from edge_module.merge_patch import merged
 
 quick = settings(deadline=None, max_examples=50)
 keys = st.text("abcü_-", min_size=1, max_size=4)
@@ -30,7 +31,7 @@ sections = st.dictionaries(
 @quick
 @given(sections, sections)
 def test_a_difference_leads_from_one_section_to_the_other(before, after):
-    assert twin.merge(before, twin.difference(before, after)) == without_empty(before, after)
+    assert merged(before, twin.difference(before, after)) == without_empty(before, after)
 
 
 def without_empty(before, after):
@@ -45,8 +46,8 @@ def without_empty(before, after):
 @quick
 @given(sections, sections)
 def test_merging_twice_is_merging_once(section, patch):
-    once = twin.merge(section, patch)
-    assert twin.merge(once, patch) == once
+    once = merged(section, patch)
+    assert merged(once, patch) == once
 
 
 @quick
