@@ -1,0 +1,1 @@
+"""The commands of headquarters' command line, a room for each thing that they are about."""
