@@ -113,7 +113,8 @@ class Ceiling:
         return False
 
     def _remove(self, media_id: str, name: str) -> None:
-        self._ledger.going(media_id)
+        if not self._ledger.going(media_id):
+            return
         self._originals.remove(media_id, name)
         self._ledger.gone(media_id)
         _log.info("original %s removed: headquarters holds it, or it was released", media_id)

@@ -277,10 +277,10 @@ class Ledger:
         """The originals that may be removed from the disk, those first that should go first."""
         return keeping.may_go(self._database.read)
 
-    def going(self, media_id: str) -> None:
-        """An original is about to be removed: nothing may be made of it any more."""
+    def going(self, media_id: str) -> bool:
+        """An original is about to be removed: nothing may be made of it any more. Returns whether it may go."""
         with self._database.transaction("going") as connection:
-            keeping.going(connection, media_id)
+            return keeping.going(connection, media_id)
 
     def gone(self, media_id: str) -> None:
         """It has been removed."""

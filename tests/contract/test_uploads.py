@@ -519,6 +519,20 @@ def test_a_released_original_of_which_a_picture_is_owed_stays(make: Make) -> Non
     assert [original.media_id for original in gateway.ledger.may_go()] == [first]
 
 
+def test_what_somebody_asks_for_while_room_is_made_stays(make: Make) -> None:
+    gateway = make(crop_of="none", frame_of="none")
+    first = gateway.read("1.jpg", padded(1), Fate.PANDA)
+    gateway.ledger.release(first)
+    gateway.confirm()
+    assert [original.media_id for original in gateway.ledger.may_go()] == [first]
+    assert gateway.ledger.uploads.request(first, Variant.FRAME) is Asked.QUEUED
+    assert not gateway.ledger.going(first), "the answer was that it is queued"
+    gateway.carry()
+    gateway.confirm()
+    assert gateway.ledger.going(first)
+    assert gateway.ledger.uploads.request(first, Variant.ORIGINAL) is Asked.GONE
+
+
 def test_reading_pauses_at_the_ceiling_and_goes_on_by_itself(make: Make) -> None:
     gateway = make(originals_max_bytes=1_200_000, originals_max_share=0.95, crop_of="none", frame_of="none")
     first = gateway.read("1.jpg", padded(1), Fate.PANDA)
