@@ -30,6 +30,7 @@ CREATE TABLE reading (
   state TEXT NOT NULL,
   listing INTEGER NOT NULL,          -- how often the card was listed in this reading
   why TEXT NOT NULL DEFAULT '',      -- why it was interrupted
+  told BLOB NOT NULL DEFAULT x'',    -- fingerprint of the receipt that was owed last
   fingerprint BLOB NOT NULL DEFAULT x'',  -- of the listing: the same card need not be read twice
   told_safe INTEGER NOT NULL DEFAULT 0,   -- whether a receipt that says "safe to wipe" is owed or sent
   receipt TEXT                       -- the last receipt, once the rows below are compacted

@@ -148,11 +148,15 @@ class Ledger:
         return readings.settled(self._database.read, reading)
 
     def end(self, reading: Reading, *, why: str = "") -> CardReceipt:
-        """End a reading: complete, or interrupted where a reason is given or files are pending. Owes its receipt."""
+        """End a reading: complete, or interrupted where a reason is given or files are pending.
+
+        Owes its receipt, unless that says what the one before said: a loose reader may lose a card a thousand times.
+        """
         as_read = b"" if why else listing.as_read(self._database, reading)
         with self._database.transaction("end") as connection:
             receipt = readings.end(connection, reading, why=why, as_read=as_read)
-            self.outbox.insert(connection, wire.Receipt(receipt=receipt))
+            if readings.news(connection, reading, receipt):
+                self.outbox.insert(connection, wire.Receipt(receipt=receipt))
         return receipt
 
     def read_again(self, card_id: str, *, rescore: bool) -> None:

@@ -1,5 +1,6 @@
 """The readings of cards: where each stands, and what was found in it. Rule 4 of ledger.py."""
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -88,6 +89,14 @@ def end(connection: sqlite3.Connection, reading: Reading, *, why: str, as_read: 
         (state, why, as_read, reading.row_id),
     )
     return receipts.receipt(receipts.within(connection), reading.reading_id)
+
+
+def news(connection: sqlite3.Connection, reading: Reading, receipt: CardReceipt) -> bool:
+    """Whether a receipt of a reading says something that the one before it did not."""
+    said = hashlib.sha256(json.dumps(wire.receipt_to_json(receipt), sort_keys=True).encode()).digest()
+    return bool(
+        connection.execute("UPDATE reading SET told = ?1 WHERE id = ?2 AND told <> ?1", (said, reading.row_id)).rowcount
+    )
 
 
 def counts(read: Read, reading: Reading) -> tuple[int, int]:

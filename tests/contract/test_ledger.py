@@ -107,6 +107,22 @@ def test_a_reason_interrupts_a_reading_even_when_nothing_is_pending(ledger: Ledg
     assert "the reading is not complete: the card was taken out" in receipt.blockers
 
 
+def test_a_card_that_comes_and_goes_without_news_owes_one_receipt(ledger: Ledger) -> None:
+    listed = [media(path) for path in sorted(CARD_FILES)]
+
+    def taken_out_after(count: int) -> None:
+        reading = ledger.begin(CARD)
+        ledger.list_files(reading, (Listed(media=file) for file in listed))
+        settle(ledger, reading, list(ledger.pending(reading))[:count], CARD_FILES)
+        ledger.end(reading, why="the card was taken out")
+
+    for _ in range(50):
+        taken_out_after(0)
+    taken_out_after(2)
+    taken_out_after(0)
+    assert [receipt.pending for receipt in receipts_in(send_everything(ledger))] == [4, 2]
+
+
 def test_a_complete_reading_is_never_reopened(ledger: Ledger) -> None:
     first = read_card(ledger, CARD_FILES)
     ledger.end(first)
