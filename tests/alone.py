@@ -16,6 +16,7 @@ from tests.edge_cli import ROOT, environment
 from tests.ledgers import asked
 from tests.local_azure import wait_until
 from tests.pictures import drawn, encoded, exif, jpeg
+from tests.preloaded import preloaded
 
 WAIT_S = 120.0
 
@@ -133,13 +134,7 @@ class FaultyDisk:
 
 @pytest.fixture(scope="session")
 def faulty_disk_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("cc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        pytest.skip("no C compiler here to make a failing disk with")
-    library = tmp_path_factory.mktemp("faulty") / "faulty_disk.so"
-    source = ROOT / "tests" / "faulty_disk.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True, timeout=60)
-    return library
+    return preloaded("faulty_disk.c", tmp_path_factory.mktemp("faulty"))
 
 
 @pytest.fixture
