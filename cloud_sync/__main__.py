@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cloud_sync import settings
-from cloud_sync.commands import bundles, deployments, exporting, gateways, models, pages, running
+from cloud_sync.commands import auditing, bundles, deployments, exporting, gateways, models, pages, running
 from cloud_sync.commands.environment import FAILED
 from edge_module.errors import ConfigError, PonyaError
 
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for room in (running, gateways, models, exporting, pages, deployments, bundles):
+    for room in (running, gateways, models, exporting, auditing, pages, deployments, bundles):
         room.add(commands)
     return parser
 

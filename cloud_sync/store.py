@@ -203,3 +203,13 @@ class Store:
         with transaction(self.engine, writing=False) as connection:
             query = select(table).order_by(*order).execution_options(yield_per=1000)
             yield from connection.execute(query)
+
+    def audited(self) -> Iterator[Row[Any]]:
+        """The discards that were drawn for people to look at, each picture once."""
+        table = schema.records
+        nth = func.row_number().over(partition_by=table.c.media_id, order_by=(table.c.ledger_id, table.c.sequence))
+        drawn = select(table, nth.label("nth")).where(table.c.audit_probability.is_not(None)).subquery()
+        query = select(drawn).where(drawn.c.nth == 1)
+        query = query.order_by(drawn.c.camera_serial, drawn.c.captured_at, drawn.c.media_id)
+        with transaction(self.engine, writing=False) as connection:
+            yield from connection.execute(query.execution_options(yield_per=1000))

@@ -96,6 +96,39 @@ def test_a_database_that_cannot_be_opened_is_one_line(tmp_path):
     assert len(run("migrate", env=env, status=1).stderr.splitlines()) == 1
 
 
+def test_people_judge_a_sample_and_are_told_what_is_being_missed(store, database_url, tmp_path):
+    env, sheet = {"PONYA_DATABASE_URL": database_url}, tmp_path / "judged.csv"
+    assert run("audit", "list", env=env).stdout.splitlines()[1:] == []
+    store.take([arrival(1, records(0, 40, audit_probability=0.1)), arrival(2, records(40, 30))])
+    # Scored again by another model, a picture is still one.
+    store.take([arrival(3, records(0, 5, audit_probability=0.1, model_id="model-2"))])
+    head, *lines = run("audit", "list", env=env).stdout.splitlines()
+    assert len(lines) == 40
+    sheet.write_text("\n".join([head, *lines]))
+    assert "nothing is known" in run("audit", "estimate", str(sheet), env=env).stdout
+    assert all(line.endswith(",") for line in lines)
+    sheet.write_text("\n".join([head, *(f"{line}{'yes' if n < 2 else 'no'}" for n, line in enumerate(lines))]))
+    said = run("audit", "estimate", str(sheet), env=env).stdout
+    assert "40 discards were drawn, 40 looked at, 2 of them red pandas: about 20 red pandas" in said
+    found = json.loads(run("audit", "estimate", str(sheet), "--json", env=env).stdout)
+    assert found["lowest"] < 20 == found["estimate"] < found["highest"]
+
+
+def test_a_sheet_with_faults_is_refused_naming_each(store, database_url, tmp_path):
+    env, sheet = {"PONYA_DATABASE_URL": database_url}, tmp_path / "judged.csv"
+    store.take([arrival(1, records(0, 2, audit_probability=0.1))])
+    head, first, _ = run("audit", "list", env=env).stdout.splitlines()
+    sheet.write_text("\n".join([head, f"{first}perhaps", f"{'f' * 64},,,,,,,yes"]))
+    lines = run("audit", "estimate", str(sheet), env=env, status=2).stderr.splitlines()
+    assert "line 2: red_panda is 'perhaps'; yes, no or nothing is allowed" in lines[0]
+    assert "line 3: 'ffff" in lines[1]
+    sheet.write_text("media_id\n")
+    assert "lacks the column red_panda" in run("audit", "estimate", str(sheet), env=env, status=2).stderr
+    sheet.write_bytes(b"media_id,red_panda\n\xff\xfe")
+    assert "no CSV file in UTF-8" in run("audit", "estimate", str(sheet), env=env, status=2).stderr
+    assert "No such file" in run("audit", "estimate", str(tmp_path / "none.csv"), env=env, status=1).stderr
+
+
 def test_observations_are_exported_whole_or_not_at_all(store, database_url, tmp_path):
     store.take([arrival(1, records(0, 30))])
     store.add_gateway("gateway-1", NOW)
