@@ -46,6 +46,7 @@ _ENTRIES_AT_ONCE: Final = 256
 _HOSTS_NAME: Final = re.compile(r"[a-z0-9]+\.([0-9A-Fa-f-]{8,36})")
 """``sda1.6B1A-0F2E``: of the device and the file system's UUID."""
 _UDEV_UUID: Final = "E:ID_FS_UUID="
+_TAKEN_OUT: Final = "the card was taken out"
 
 PICTURE_MAX_BYTES: Final = 64 * 2**20
 """A larger picture file is not held in memory: no trap writes one."""
@@ -64,7 +65,10 @@ class Content:
 
 
 class CardIO:
-    """Knows how long a card has kept its readers waiting: a card that hangs says nothing, ever.
+    """Knows how long a card has kept its readers waiting, and that it has left.
+
+    A card that hangs says nothing, ever. One that was exchanged for another says nothing either: the other may have the
+    same device and files of the same names, and nothing of it may be taken for the first one's.
 
     Args:
         monotonic_s: tells the time.
@@ -77,9 +81,16 @@ class CardIO:
         self._monotonic_s = monotonic_s
         self._before = before
         self._waiting: dict[int, float] = {}
+        self._left = False
+
+    def left(self) -> None:
+        """The card is not in its place any more: whoever reads it on gets a `CardError`."""
+        self._left = True
 
     def __enter__(self) -> None:
         self._before()
+        if self._left:
+            raise CardError(_TAKEN_OUT)
         self._waiting[threading.get_ident()] = self._monotonic_s()
 
     def __exit__(self, *_exc: object) -> None:
@@ -177,7 +188,7 @@ class Mount:
         except OSError:
             present = False
         if not present:
-            raise CardError("the card was taken out")
+            raise CardError(_TAKEN_OUT)
 
     def files(self) -> Iterator[Listed]:
         """Every file on the card, folder by folder, in no particular order; links and other file systems not followed.

@@ -159,6 +159,7 @@ class Cards:
         self._wake = threading.Event()
         self._claims = threading.Lock()
         self._places: dict[Path, _Place] = {}
+        self._leaving: list[_Place] = []  # gone, but somebody is still at work on what was there
         self._threads: list[threading.Thread] = []
         self.fault = ""  # why the cards folder itself cannot be read
 
@@ -249,12 +250,16 @@ class Cards:
         found = dict(self._found())
         if self.fault:  # when it is back it is another folder, which nobody watches
             watcher.forget(self._folder)
-        for root, place in list(self._places.items()):
+        for place in [*self._places.values(), *self._leaving]:
             if place.failure is not None:
                 failure, place.failure = place.failure, None
                 raise failure
+        self._leaving = [place for place in self._leaving if place.busy]
+        for root, place in list(self._places.items()):
             if root not in found or found[root][1] != place.mounted:  # another card in its place is another mount
                 watcher.forget(root)
+                place.io.left()
+                self._leaving.append(place)
                 del self._places[root]
                 self._free_conflicts()
                 self._on_change()
@@ -301,7 +306,7 @@ class Cards:
         now_s, settle_s = self._clock.monotonic_s(), self._settings().settle_s
         working = self._working()
         for place in sorted(self._places.values(), key=lambda place: place.due_s):
-            if place.busy:
+            if place.busy or self._is_being_left(place.root):
                 continue
             if place.changed:
                 place.changed = False
@@ -312,6 +317,10 @@ class Cards:
                 place.thread = threading.Thread(target=self._look, args=(place, watcher), name=name, daemon=True)
                 self._threads = [thread for thread in self._threads if thread.is_alive()] + [place.thread]
                 place.thread.start()
+
+    def _is_being_left(self, root: Path) -> bool:
+        """Whether somebody is still at work on the card that was here before; not, where that one hangs."""
+        return any(place.root == root and place.busy and place.io.waits_s() < HUNG_S for place in self._leaving)
 
     def _working(self) -> int:
         """How many cards are being looked at, those that hang left out."""
@@ -409,7 +418,9 @@ class Cards:
             self._set(place, state=PlaceState.READ, why="")
         elif not self._stop.is_set():
             self._failed(place, "; ".join(receipt.blockers))
-            if place.root in self._places and self._mounts.at(place.root) == place.mounted:  # taken out is no fault
+            if (
+                self._places.get(place.root) is place and self._mounts.at(place.root) == place.mounted
+            ):  # taken out is no fault
                 self._alert_once(place, "card_interrupted", "; ".join(receipt.blockers), receipt.card_id)
         self._wake_courier()
 
@@ -421,12 +432,16 @@ class Cards:
         self._set(place, state=PlaceState.FAILED, why=why)
 
     def _alert_once(self, place: _Place, code: str, text: str, card_id: str = "") -> None:
-        """Tell people of what is wrong with a card, once for as long as it is in."""
+        """Tell people of what is wrong with a card, once for as long as it is in.
+
+        Nor again while the same is owed: a loose reader may lose a card a thousand times before there is a link.
+        """
         if code not in place.told:
             place.told.add(code)
-            named = card_id or place.seen.name
-            self._ledger.outbox.put(wire.Alert(code=code, text=f"card {named}: {text}", at=self._clock.now()))
-            self._wake_courier()
+            said = f"card {card_id or place.seen.name}: {text}"
+            if not self._ledger.outbox.owes_alert(code, said):
+                self._ledger.outbox.put(wire.Alert(code=code, text=said, at=self._clock.now()))
+                self._wake_courier()
 
     def _set(self, place: _Place, **changes: Any) -> None:
         place.seen = replace(place.seen, **changes)

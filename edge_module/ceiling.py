@@ -15,7 +15,7 @@ from edge_module.breath import Beat, unwatched
 from edge_module.clock import Clock
 from edge_module.errors import BusyError, CardError
 from edge_module.ledger import Ledger
-from edge_module.originals import Originals
+from edge_module.originals import Originals, always
 from edge_module.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class Ceiling:
         self._wait = wait
         self._beat = beat
         self._one_at_a_time = threading.Lock()
+        self._told = False
         self.paused = False
 
     def limit_bytes(self) -> int:
@@ -69,12 +70,13 @@ class Ceiling:
             if original.going:
                 self._remove(original.media_id, original.name)
 
-    def make_room(self, size_bytes: int, *, patient: bool = True) -> None:
+    def make_room(self, size_bytes: int, *, patient: bool = True, still: Callable[[], None] = always) -> None:
         """Return when there is room for another original.
 
         Args:
             size_bytes: of the original.
             patient: whether whoever wants it can wait, as a reading can and an answer cannot.
+            still: asked now and then while it waits; raises `CardError` where there is nothing to wait for any more.
 
         Raises:
             CardError: there is none, and nobody waits for it (any more).
@@ -84,14 +86,18 @@ class Ceiling:
             self._make_room_now(size_bytes)
             return
         with self._one_at_a_time:
-            while not self._has_room(size_bytes):
-                self._tell()
-                self._beat(allow_s=_LOOK_AGAIN_S)
-                if not self._wait or self._stop.wait(_LOOK_AGAIN_S):
-                    raise CardError("no room for its originals: " + self._why())
-            if self.paused:
+            try:
+                while not self._has_room(size_bytes):
+                    still()
+                    self._tell()
+                    self._beat(allow_s=_LOOK_AGAIN_S)
+                    if not self._wait or self._stop.wait(_LOOK_AGAIN_S):
+                        raise CardError("no room for its originals: " + self._why())
+            finally:
+                self.paused = False
+            if self._told:
                 _log.warning("reading goes on: there is room for originals again")
-            self.paused = False
+            self._told = False
 
     def _make_room_now(self, size_bytes: int) -> None:
         if not self._one_at_a_time.acquire(blocking=False):  # a reading waits, or is being made room for
@@ -120,8 +126,9 @@ class Ceiling:
         _log.info("original %s removed: headquarters holds it, or it was released", media_id)
 
     def _tell(self) -> None:
-        if not self.paused:
-            self.paused = True
+        self.paused = True
+        if not self._told:
+            self._told = True
             _log.error("reading pauses: %s", self._why())
             text = f"reading pauses: {self._why()}"
             self._ledger.outbox.put(wire.Alert(code="originals_ceiling", text=text, at=self._clock.now()))

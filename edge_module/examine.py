@@ -190,7 +190,7 @@ class Examiner:
             return Finding(media=shot.media, record=record, wants=wants, rescored=rescored)
         try:
             with self._mount.open(shot.media) as source:
-                self._originals.keep(record, shot.media.path, source)
+                self._originals.keep(record, shot.media.path, source, still=self._mount.check)
         except (MediaError, OSError) as exc:
             not_read = self._not_read(shot, exc)
             return not_read if isinstance(not_read, NotRead) else Finding(media=shot.media, record=not_read)

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -28,6 +28,10 @@ _CHUNK_BYTES: Final = 1 << 20
 _PATH: Final = "path_hex"
 
 
+def always() -> None:
+    """Whoever wants room for an original goes on wanting it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """A kept original: its record, and `Media.path` on its card."""
@@ -39,12 +43,12 @@ class Kept:
 class MakeRoom(Protocol):
     """Returns when there is room for an original; `ceiling.Ceiling.make_room` is one."""
 
-    def __call__(self, size_bytes: int, *, patient: bool = True) -> None:
-        """Wait for it, or if not `patient` raise `BusyError`."""
+    def __call__(self, size_bytes: int, *, patient: bool = True, still: Callable[[], None] = always) -> None:
+        """Wait for it, as long as `still` raises nothing, or if not `patient` raise `BusyError`."""
 
 
-def _boundless(size_bytes: int, *, patient: bool = True) -> None:
-    del size_bytes, patient
+def _boundless(size_bytes: int, *, patient: bool = True, still: Callable[[], None] = always) -> None:
+    del size_bytes, patient, still
 
 
 class Originals:
@@ -87,7 +91,15 @@ class Originals:
         """Where the original of a picture lies, or would."""
         return self._folder / media_id[:2] / f"{media_id}{Path(name).suffix.lower()}"
 
-    def keep(self, record: Record, path: bytes, source: BinaryIO, *, patient: bool = True) -> None:
+    def keep(
+        self,
+        record: Record,
+        path: bytes,
+        source: BinaryIO,
+        *,
+        patient: bool = True,
+        still: Callable[[], None] = always,
+    ) -> None:
         """Copy an original to disk, and a note of its record beside it. Both are on the disk when this returns.
 
         Args:
@@ -95,6 +107,7 @@ class Originals:
             path: `Media.path`: a name that is not UTF-8 cannot be had back from the record's.
             source: the file on the card, at its beginning.
             patient: whether to wait for room under the ceiling.
+            still: asked while it is waited for; raises `CardError` where the card has left.
 
         Raises:
             BusyError: there is no room now, and nobody waits for it.
@@ -106,7 +119,7 @@ class Originals:
         target = self.path(record.media_id, record.path)
         note = target.with_suffix(".json")
         if not target.exists():
-            self._make_room(record.size_bytes, patient=patient)
+            self._make_room(record.size_bytes, patient=patient, still=still)
         with self._locks[record.media_id[0]]:
             if not target.exists():
                 self._copy(record.media_id, source, target)
@@ -123,21 +136,25 @@ class Originals:
             target.parent.mkdir(parents=True, exist_ok=True)
             copy = beside.open("wb")
         try:
-            while chunk := source.read(_CHUNK_BYTES):
-                digest.update(chunk)
+            try:
+                while chunk := source.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    with _writing(target):
+                        copy.write(chunk)
                 with _writing(target):
-                    copy.write(chunk)
+                    copy.flush()
+                    os.fsync(copy.fileno())
+            finally:
+                with _writing(target):  # closing writes what is left, and fails on a full disk like any write
+                    copy.close()
+            if digest.hexdigest() != media_id:
+                raise MediaError("changed while it was copied")  # noqa: TRY301 - as whatever else spoils the copy
             with _writing(target):
-                copy.flush()
-                os.fsync(copy.fileno())
-        finally:
-            with _writing(target):  # closing writes what is left, and fails on a full disk like any write
-                copy.close()
-        if digest.hexdigest() != media_id:
-            beside.unlink()
-            raise MediaError("changed while it was copied")
-        with _writing(target):
-            rename_durably(beside, target)
+                rename_durably(beside, target)
+        except BaseException:
+            with contextlib.suppress(OSError):  # half a film would hold room on a full disk until the next start
+                beside.unlink(missing_ok=True)
+            raise
 
     def length(self, media_id: str, name: str) -> int:
         """The size of a kept original, in bytes.

@@ -293,10 +293,11 @@ class Outbox:
         """Whether a message of this kind has not been confirmed yet."""
         return bool(self._database.read("SELECT 1 FROM outbox WHERE kind = ? LIMIT 1", (kind,)))
 
-    def owes_alert(self, code: str) -> bool:
-        """Whether an alert with this code has not been confirmed yet."""
-        query = "SELECT 1 FROM outbox WHERE kind = 'alert' AND json_extract(CAST(body AS TEXT), '$.code') = ? LIMIT 1"
-        return bool(self._database.read(query, (code,)))
+    def owes_alert(self, code: str, text: str | None = None) -> bool:
+        """Whether an alert with this code, and this text if it is given, has not been confirmed yet."""
+        query = """SELECT 1 FROM outbox WHERE kind = 'alert' AND json_extract(CAST(body AS TEXT), '$.code') = ?1
+                   AND (?2 IS NULL OR json_extract(CAST(body AS TEXT), '$.text') = ?2) LIMIT 1"""
+        return bool(self._database.read(query, (code, text)))
 
     def highest(self) -> int:
         """The highest sequence ever given out."""

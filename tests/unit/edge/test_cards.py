@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 from edge_module import wire
 from edge_module.card import Mount, filesystem_uuid
 from edge_module.cards import HUNG_S, CardSeen, PlaceState
+from edge_module.ceiling import Ceiling
 from edge_module.domain import CardReceipt, ReadingState
 from edge_module.mounts import MountTable, parse
 from edge_module.pipeline import Pipeline
@@ -189,6 +190,31 @@ def test_a_card_that_does_not_answer_is_told_of_once_and_holds_up_no_other(tmp_p
         assert (receipt.state, receipt.seen) == (ReadingState.COMPLETE, 9)
 
 
+def test_a_card_taken_out_while_its_reading_waits_for_room_is_not_read_on_from_the_next_card(tmp_path: Path) -> None:
+    with running(tmp_path, settings={"originals_max_bytes": 1_000_000, "poll_s": 0.1}) as gateway:
+        ceiling = Ceiling(
+            ledger=gateway.ledger, originals=gateway.originals, settings=lambda: gateway.settings,
+            clock=gateway.clock, stop=gateway.stop, wait=True,
+        )  # fmt: skip
+        gateway.originals.bound_by(ceiling.make_room)
+        gateway.insert("slot", {"ponya.yml": b"card: Ilam 7", "a.mp4": b"7" * 1_200_000, "b.jpg": jpeg(7)})
+        wait_until(lambda: ceiling.paused, lambda: "it does not wait for room")
+        waiting = gateway.readings()
+        (gateway.dir / "slot").rename(tmp_path / "taken out")
+        wait_until(lambda: gateway.seen("slot") is None, lambda: "nobody noticed")
+        gateway.settings = replace(gateway.settings, originals_max_bytes=None)
+        gateway.insert("slot", {"ponya.yml": b"card: Ilam 8", "a.mp4": b"8" * 1_200_000, "b.jpg": jpeg(8)})
+        assert gateway.receipt("slot").seen == 3
+        wait_until(lambda: not gateway.cards.hanging(), lambda: str(gateway.cards.hanging()))
+        first = gateway.ledger.receipt(waiting[0])
+        assert (first.state, first.pending) == (ReadingState.INTERRUPTED, 2)
+        assert "taken out" in first.blockers[0]
+        assert not ceiling.paused
+        (tmp_path / "taken out").rename(gateway.dir / "again")
+        assert gateway.receipt("again").seen == 3
+        assert len(gateway.readings()) == 2
+
+
 def test_a_pipe_on_a_card_is_never_waited_for(gateway: GatewayCards) -> None:
     beside = gateway.folder / "beside"
     write(beside, {"a.jpg": jpeg(1)})
@@ -243,6 +269,19 @@ def test_of_two_cards_with_one_marker_the_second_waits_and_people_are_told_once(
     assert gateway.receipt("first").seen == 2
     shutil.rmtree(gateway.dir / "first")
     assert gateway.receipt("second").seen == 2
+
+
+def test_a_loose_reader_tells_of_a_conflict_once(gateway: GatewayCards) -> None:
+    gateway.insert("first", {"ponya.yml": b"card: Ilam 7", "a.jpg": jpeg(1)})
+    assert gateway.receipt("first").seen == 2
+    second = gateway.insert("second", {"ponya.yml": b"card: Ilam 7", "a.jpg": jpeg(2)})
+    for _ in range(3):
+        gateway.wait("second", PlaceState.CONFLICT)
+        second.rename(gateway.folder / "out")
+        wait_until(lambda: gateway.seen("second") is None, lambda: "nobody noticed")
+        (gateway.folder / "out").rename(second)
+    gateway.wait("second", PlaceState.CONFLICT)
+    assert [code for code, _ in gateway.alerts()] == ["card_conflict"]
 
 
 @needs_mounts
