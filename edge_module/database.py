@@ -327,6 +327,12 @@ class _File:
         os.close(self._fd)
 
 
+_PARTS: Final = ("-wal", "-shm", "")
+"""Of a ledger; the main file last: a power cut while it is set aside leaves that damaged, and noticed again."""
+
+_ASIDE_MAX: Final = 2
+
+
 def open_or_set_aside(path: Path, *, on_step: Step = no_step) -> tuple[Database, Path | None]:
     """Open the ledger; a damaged one is moved aside first and an empty one made in its place.
 
@@ -343,12 +349,18 @@ def open_or_set_aside(path: Path, *, on_step: Step = no_step) -> tuple[Database,
     except sqlite3.DatabaseError as exc:
         aside = path.with_name(f"{path.stem}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}{path.suffix}")
         _log.error("ledger %s is damaged (%s): set aside as %s, starting anew", path, exc, aside.name)
-        for suffix in (
-            "-wal",
-            "-shm",
-            "",
-        ):  # the main file last: a power cut in between leaves it damaged, noticed again
+        for suffix in _PARTS:
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.rename(aside.with_name(aside.name + suffix))
+        _forget_older(aside, path.stem)
         return Database(path, on_step=on_step), aside
+
+
+def _forget_older(aside: Path, stem: str) -> None:
+    """Keep this damaged ledger and the one before it: storage that wears out damages one after another."""
+    older = sorted(set(aside.parent.glob(f"{stem}.damaged-*{aside.suffix}")) - {aside})
+    for damaged in older[: 1 - _ASIDE_MAX]:
+        for suffix in _PARTS:
+            with contextlib.suppress(OSError):
+                damaged.with_name(damaged.name + suffix).unlink(missing_ok=True)

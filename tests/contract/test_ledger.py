@@ -1,5 +1,6 @@
 """The rules in ledger.py, one by one, and what makes a card safe to wipe."""
 
+import errno
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_module import wire
+from edge_module.database import open_or_set_aside
 from edge_module.domain import Card, CardReceipt, Fate, Media, ReadingState, Record
 from edge_module.errors import LedgerError
 from edge_module.ledger import Ledger
@@ -413,6 +415,40 @@ def test_a_new_ledger_learns_from_the_notes_beside_the_originals(tmp_path: Path,
         again = read_card(ledger, files)
         assert list(ledger.settled(again)) == records
         assert ledger.end(again).originals_owed == 0
+
+
+def test_of_ledgers_that_were_set_aside_the_last_two_stay(tmp_path: Path) -> None:
+    path, aside = tmp_path / "ledger.sqlite", []
+    for n in range(4):
+        path.write_bytes(b"not a database but a letter" * 500)
+        path.with_name("ledger.sqlite-wal").write_bytes(b"%d" % n)
+        database, damaged = open_or_set_aside(path)
+        database.close()
+        assert damaged
+        aside.append(damaged)
+    assert sorted(tmp_path.glob("ledger.damaged-*.sqlite")) == aside[-2:]
+    left = {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.glob("ledger.damaged-*")}
+    assert left == {path.name for path in aside[-2:]}, "with their logs"
+
+
+class _Breaks(BytesIO):
+    """A file of a card that is taken out after its first piece."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(size)
+
+
+def test_half_a_copy_takes_no_room(tmp_path: Path) -> None:
+    originals = Originals(tmp_path / "originals")
+    record = Record(
+        card_id="card", reading_id="card.1", path="a.mp4", media_id=sha256("a film"), model_id="", fate=Fate.REVIEW,
+        size_bytes=3 << 20,
+    )  # fmt: skip
+    with pytest.raises(OSError, match="Input/output error"):
+        originals.keep(record, b"a.mp4", _Breaks(bytes(3 << 20)))
+    assert [path for path in (tmp_path / "originals").rglob("*") if path.is_file()] == []
 
 
 def test_a_name_that_is_no_text_is_the_same_file_after_a_rebuild(tmp_path: Path, clock: TestClock) -> None:
