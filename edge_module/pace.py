@@ -27,13 +27,17 @@ class Pace:
         with self._lock:
             since_s = now_s if self._owing_since_s is None else self._owing_since_s
             self._steps.append((now_s, size_bytes, now_s - since_s))
+            self._forget_before(now_s - _WINDOW_S)
             self._owing_since_s = None if all_of_it else now_s
 
     def bytes_per_s(self, now_s: float) -> float:
         """The rate; 0 if nothing was confirmed within the window."""
         with self._lock:
-            while self._steps and self._steps[0][0] < now_s - _WINDOW_S:
-                self._steps.popleft()
+            self._forget_before(now_s - _WINDOW_S)
             waiting_s = 0.0 if self._owing_since_s is None else now_s - self._owing_since_s
             took_s = waiting_s + sum(step_s for _, _, step_s in self._steps)
             return sum(size for _, size, _ in self._steps) / max(_SHORTEST_S, took_s)
+
+    def _forget_before(self, at_s: float) -> None:
+        while self._steps and self._steps[0][0] < at_s:
+            self._steps.popleft()

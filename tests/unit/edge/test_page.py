@@ -118,6 +118,13 @@ def test_how_fast_headquarters_confirms_counts_only_the_time_in_which_something_
     assert pace.bytes_per_s(10_000) == 0
 
 
+def test_where_nobody_looks_at_the_page_a_month_of_confirmations_takes_no_memory() -> None:
+    pace = Pace()
+    for minute in range(30 * 24 * 60):
+        pace.confirmed(1000, 60.0 * minute, all_of_it=True)
+    assert len(pace._steps) <= 16
+
+
 # --- words ---
 
 
