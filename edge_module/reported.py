@@ -2,10 +2,11 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edge_module.errors import PermanentDelivery, TransientDelivery
+from edge_module.errors import NotSent, PermanentDelivery, TransientDelivery
 
 _log = logging.getLogger(__name__)
 
@@ -15,10 +16,13 @@ class Reported:
 
     Args:
         report: sends a patch; may raise `TransientDelivery` or `PermanentDelivery`.
+        again_s: after which what did not get through is sent again on a link that stayed up meanwhile.
     """
 
-    def __init__(self, report: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, report: Callable[[dict[str, Any]], None], *, again_s: float = 60.0) -> None:
         self._report = report
+        self._again_s = again_s
+        self._again_at_s: float | None = None
         self._lock = threading.Lock()
         self._wanted: dict[str, Any] = {}
         self._there: dict[str, Any] = {}
@@ -40,14 +44,24 @@ class Reported:
             self._wanted |= properties
             self._flush()
 
+    def again(self) -> None:
+        """Send what did not get through, if it is time: a link that was slow once need not break."""
+        with self._lock:
+            if self._again_at_s is not None and time.monotonic() >= self._again_at_s:
+                self._flush()
+
     def _flush(self) -> None:
+        self._again_at_s = None
         patch = _difference(self._there, self._wanted)
         if not patch:
             return
         try:
             self._report(patch)
-        except TransientDelivery as exc:
+        except NotSent as exc:
             _log.info("reported on the next connection: %s", exc)
+        except TransientDelivery as exc:
+            _log.info("reported later: %s", exc)
+            self._again_at_s = time.monotonic() + self._again_s
         except PermanentDelivery as exc:
             _log.error("not reported: %s", exc)
         else:

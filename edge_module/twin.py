@@ -86,6 +86,7 @@ class Twin:
                 try:
                     self._received = self._queue.get(timeout=0.5)
                 except queue.Empty:
+                    self._reported.again()
                     continue
             self.apply(*self._received)
             self._received = None

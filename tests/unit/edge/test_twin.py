@@ -17,6 +17,7 @@ from edge_module.settings import SCHEMA, Settings
 from edge_module.twin import Twin
 from edge_module.verdict import DayNight, Thresholds
 from edge_module.wire import Confirmed
+from tests.gateway_cards import wait_until
 
 OWN = DayNight(day=Thresholds(panda=0.8, review=0.3), night=Thresholds(panda=0.6, review=0.1))
 REPORTED_MAX_BYTES = 32 * 1024
@@ -226,6 +227,26 @@ def test_whatever_arrives_the_twin_goes_on(
     for name in ("settings", "confirmed"):
         made.apply({"$version": 1, name: section}, {} if complete else None)
     assert made.settings.thresholds(OWN)
+
+
+def test_an_answer_that_did_not_get_through_on_a_link_that_stays_is_given_again(tmp_path: Path) -> None:
+    hub, stop = Hub(up=False), threading.Event()
+    made = Twin(
+        folder=tmp_path, local=(), check=lambda _: None, confirm=lambda _: None, deployments=lambda _: None,
+        model=lambda *_: None, on_read=lambda: None, reported=Reported(hub.report, again_s=0.1),
+    )  # fmt: skip
+    made.apply({"$version": 2, "settings": {"workers": 3}}, None)
+    assert hub.properties == {}
+    hub.up = True
+    thread = threading.Thread(target=made.run, args=(stop,), kwargs={"beat": lambda: None})
+    thread.start()
+    try:
+        wait_until(lambda: "settings" in hub.properties, lambda: "it is never said")
+    finally:
+        stop.set()
+        thread.join(60)
+    assert hub.properties["settings"]["workers"]["av"] == 2
+    assert len(hub.patches) == 1
 
 
 def test_what_an_edge_hub_tells_after_a_cut_is_but_what_differs(tmp_path: Path) -> None:
