@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.soak.bars import bars
+from tests.soak.bars import bars, from_end_to_end
 from tests.soak.plot import draw
 from tests.soak.run import Soak
 from tests.torture.world import ROOT
@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     reached = bars(outcome.samples, stops_s=outcome.stops_s, idle_cpu=outcome.idle_cpu, faults=len(outcome.faults))
     report = {
         "days": given.days, "day_s": given.day_s, "seed": given.seed, "wall_s": round(time.monotonic() - began),
-        "bars": [bar.to_json() for bar in reached], **asdict(outcome),
+        "bars": [bar.to_json() for bar in reached], "from_end_to_end_mb": from_end_to_end(outcome.samples),
+        **asdict(outcome),
     }  # fmt: skip
     given.report.write_text(json.dumps(report))
     draw(outcome.samples, outcome.marks, given.report.with_suffix(".png"))
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     for bar in reached:
         said = "not measured: no life has a third day" if bar.measured is None else f"{bar.measured}"
         print(f"  {'passed' if bar.passed else 'FAILED'}  {bar.name}: {said} (at most {bar.allowed})")
+    print(f"  no bar: memory at the end, MB beyond the end of the first day: {report['from_end_to_end_mb']}")
     for fault in outcome.faults:
         print(f"  {fault[:2000]}")
     return 0 if all(bar.passed for bar in reached) else 1

@@ -65,6 +65,21 @@ def growth(samples: Sequence[Sample]) -> Growth | None:
     )
 
 
+def from_end_to_end(samples: Sequence[Sample]) -> float | None:
+    """The stricter reading, beside the bar: what a process took at its very end, beyond the end of its first day, MB.
+
+    Of the worst life; none where no life is longer than a day. One look each, so that a card that is just being read
+    counts as growth.
+    """
+    found = []
+    for _, of_life in groupby(samples, key=lambda sample: sample.pid):
+        life = list(of_life)
+        first_day = [sample for sample in life if sample.day - life[0].day < 1]
+        if len(life) > len(first_day):
+            found.append(life[-1].memory_mb - first_day[-1].memory_mb)
+    return round(max(found), 2) if found else None
+
+
 def _beyond(days: list[list[Sample]], of: Callable[[Sample], float]) -> float:
     first, *later = (median(map(of, day)) for day in days)
     return median(later[-_LAST_DAYS:]) - first

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak.bars import bars, growth
+from tests.soak.bars import bars, from_end_to_end, growth
 from tests.soak.samples import Sample
 from tests.torture.world import ROOT
 
@@ -55,6 +55,11 @@ def test_what_grows_is_found_in_whichever_life(grows: dict[str, float], name: st
         failed = [bar.name for bar in bars(samples, stops_s=[1.0], idle_cpu=0.002, faults=0) if not bar.passed]
         assert len(failed) == 1
         assert failed[0].startswith(name)
+
+
+def test_the_stricter_reading_is_of_single_looks_in_the_worst_life() -> None:
+    assert from_end_to_end(life(1, 0, 1)) is None
+    assert from_end_to_end(life(1, 0, 5) + life(2, 5, 5, memory_mb=3.0)) == 12.0
 
 
 def test_a_slow_end_a_busy_rest_and_a_lost_file_fail() -> None:
