@@ -30,6 +30,55 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", folder], check=True)
 
 
+class KernelsDisk:
+    """A real file system of its own that the kernel makes read-only, as it does when it finds the disk faulty."""
+
+    def __init__(self, folder: Path) -> None:
+        self._image, self._folder = folder.with_suffix(".image"), folder
+        folder.mkdir()
+        with self._image.open("wb") as image:
+            image.truncate(96 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", self._image], check=True)
+        self._mount()
+
+    def _mount(self) -> None:
+        command = ["mount", "-o", "loop,errors=remount-ro", self._image, self._folder]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if made.returncode:
+            pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
+
+    def found_faulty(self) -> None:
+        """The kernel finds a fault in the file system."""
+        device = subprocess.run(
+            ["findmnt", "-no", "SOURCE", self._folder], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        trigger = Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error"
+        try:
+            trigger.write_text("tests/integration/alone/test_disk.py")
+        except OSError as exc:
+            pytest.skip(f"the kernel cannot be made to find a fault: {exc}")
+        with pytest.raises(OSError, match="Read-only file system"):
+            (self._folder / "probe of the test").touch()
+
+    def reboot(self) -> None:
+        """What a host does when it boots: look the file system over, and mount it."""
+        self.unmount()
+        subprocess.run(["e2fsck", "-p", self._image], check=False, capture_output=True)
+        self._mount()
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", self._folder], check=True)
+
+
+@contextlib.contextmanager
+def kernels_disk(folder: Path) -> Iterator[KernelsDisk]:
+    disk = KernelsDisk(folder)
+    try:
+        yield disk
+    finally:
+        disk.unmount()
+
+
 def fill(path: Path) -> None:
     """Take all the room there is."""
     with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -101,6 +150,25 @@ def test_a_disk_that_fails_in_the_middle_of_a_card_costs_nothing_but_time(
         assert gateway.ledger(COMPLETE) == [(0,)]
         faulty_disk.heal()
         all_is_there(gateway, 152)
+
+
+@pytest.mark.skipif(NOT_ROOT or not shutil.which("mkfs.ext4"), reason="only root can make and mount a file system")
+def test_a_disk_that_the_kernel_makes_read_only_costs_nothing_but_time_until_the_reboot(tmp_path: Path) -> None:
+    with kernels_disk(tmp_path / "data") as disk, alone(tmp_path, workers=1) as gateway:
+        gateway.insert("card", pictures=150)
+        gateway.start()
+        wait_until(
+            lambda: (gateway.ledger("SELECT count(*) FROM media") or [(0,)])[0][0], timeout_s=WAIT_S, what=gateway.log()
+        )
+        disk.found_faulty()
+        gateway.wait_log("the gateway's disk is read-only; nothing is read from cards")
+        assert gateway.up
+        assert gateway.end() == 0
+        disk.reboot()
+        assert gateway.ledger(COMPLETE) == [(0,)]
+        gateway.start()
+        all_is_there(gateway, 152)
+        assert gateway.end() == 0
 
 
 @pytest.mark.skipif(NOT_ROOT, reason="only root can mount a disk read-only")
