@@ -49,15 +49,17 @@ class Hub:
     _on_desired: Desired
     _on_method: Method
 
-    def __init__(self, *, reconnect_s: int) -> None:
-        """A link that will be tried again so many seconds after it broke."""
+    def __init__(self, *, reconnect_s: int, connect_s: float = _SEND_S) -> None:
+        """A link that will be tried again so many seconds after it broke, each time for at most `connect_s`."""
         self._reconnect_s = reconnect_s
+        self._connect_s = connect_s
         self._connected = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._deaf = asyncio.Event()
         self._changes = 0
         self._client: IoTHubModuleClient | None = None
+        self._making: asyncio.Future[IoTHubModuleClient] | None = None
 
     def run(self, *, on_desired: Desired, on_method: Method, beat: Callable[[], None]) -> None:
         """Connect, for as long as it takes, and stay connected until `stop`.
@@ -157,8 +159,8 @@ class Hub:
         while not self._stopping.is_set():
             client = None
             try:
-                async with asyncio.timeout(_SEND_S):
-                    client = await _in_thread(self._make_client)
+                async with asyncio.timeout(self._connect_s):
+                    client = await self._made()
                     await client.connect()
                     await _in_thread(partial(self._listen, client))
                 await self._state_changed(client)
@@ -173,6 +175,17 @@ class Hub:
             else:
                 return client
         return None
+
+    async def _made(self) -> IoTHubModuleClient:
+        """A client, for which IoT Edge's daemon is asked, without a limit in time: while it is silent, only once."""
+        if self._making is None:
+            self._making = asyncio.ensure_future(_in_thread(self._make_client))
+        making = self._making
+        try:
+            return await asyncio.shield(making)
+        finally:
+            if making.done():
+                self._making = None
 
     def _make_client(self) -> IoTHubModuleClient:
         return IoTHubModuleClient.create_from_edge_environment(
