@@ -103,10 +103,12 @@ def write(
             file.flush()
             os.fsync(file.fileno())
         rename_durably(beside, path)
-    except OSError as exc:
+    except BaseException as exc:
         with contextlib.suppress(OSError):  # the stick may be gone
             beside.unlink()
-        raise BundleError(f"{path}: {exc.strerror}; nothing is lost, try another stick") from exc
+        if isinstance(exc, OSError):
+            raise BundleError(f"{path}: {exc.strerror}; nothing is lost, try another stick") from exc
+        raise
     return path, messages, pictures
 
 

@@ -20,6 +20,7 @@ from edge_module.bundles import confirm, write
 from edge_module.card import Mount
 from edge_module.clock import SystemClock
 from edge_module.domain import Variant
+from edge_module.errors import StorageError, Trouble
 from edge_module.ledger import Ledger
 from edge_module.originals import Originals
 from edge_module.pictures import PictureCourier
@@ -162,6 +163,21 @@ def test_a_stick_takes_the_thumbnails_of_what_was_not_kept(card: Path, shipped: 
         assert write(ledger, kept, new_keys(), card.parent)[2] == 3
 
     read_and_carry(card, seeing(shipped, "blank"), then, SimulatedStore(has_credential=False), audit_per_mille=1000)
+
+
+def test_a_bundle_that_comes_to_nothing_takes_no_room_on_the_stick(card: Path, shipped: Model, tmp_path: Path) -> None:
+    def full(done: int, _total: int) -> None:
+        if done == 1:
+            raise StorageError("the gateway's own disk is full", Trouble.FULL)
+
+    def then(ledger: Ledger, kept: Originals, _media_ids: list[str], _store: SimulatedStore) -> None:
+        (stick := tmp_path / "stick").mkdir()
+        with pytest.raises(StorageError):
+            write(ledger, kept, new_keys(), stick, on_progress=full)
+        assert list(stick.iterdir()) == []
+        assert write(ledger, kept, new_keys(), stick)[2] == 6
+
+    read_and_carry(card, seeing(shipped, "red_panda"), then, SimulatedStore(has_credential=False))
 
 
 def test_what_lies_on_a_stick_in_place_of_a_confirmation_is_refused_at_once(tmp_path: Path) -> None:
