@@ -1,9 +1,11 @@
-"""``python -m tests.bench.day_bytes [--days N]``: what a day of 3,000 frames costs, with the settings as they ship.
+"""What a day of 3,000 frames costs: ``python -m tests.bench.day_bytes [--days N --budget-bytes N --failing SHARE]``.
 
-2,900 discards, 90 `review` and 10 `panda` at 12 MP, drawn by the project, on two cards; everything that is owed is
-sent, with word of the gateway's health each hour. Messages are those of the real ledger and couriers, pictures are made
-of the originals; bytes are counted by who received them, headers included. From the second day on crops are as large as
-crops may be, and frames those of one drawing. Prints one JSON object and writes it to build/day_bytes.json.
+2,900 discards, 90 `review` and 10 `panda` at 12 MP, drawn by the project, on two cards, with the settings as they ship;
+everything that is owed is sent, with word of the gateway's health each hour. Messages are those of the real ledger and
+couriers, pictures are made of the originals; bytes are counted by who received them, headers included. From the second
+day on crops are as large as crops may be, and frames those of one drawing. With `--failing` that share of what is sent
+fails, and the process is cut off each midnight; `--budget-bytes` makes the day's budget bind. Prints one JSON object
+and writes it to build/day_bytes.json.
 """
 
 import argparse
@@ -52,8 +54,14 @@ def _original(number: int, fate: Fate) -> bytes:
     return _drawn(number % 3, animal, number % 2 == 0) + b"%d" % number
 
 
-def measure(days: int) -> dict[str, object]:
-    """Let the days pass; what they cost."""
+def measure(days: int, *, budget_bytes: int | None = None, failing: float = 0.0) -> dict[str, object]:
+    """Let the days pass; what they cost.
+
+    Args:
+        days: how many.
+        budget_bytes: of a day, where it is not the one that ships.
+        failing: the share of sends that fail; if there are any, the gateway's process is cut off each midnight too.
+    """
     thumbnail = thumbnail_jpeg(decode(_drawn(0, None, False)).image, long_edge_px=AUDIT_LONG_EDGE_PX)  # noqa: FBT003
     with tempfile.TemporaryDirectory() as folder:
         later: list[bytes] = []
@@ -61,9 +69,14 @@ def measure(days: int) -> dict[str, object]:
         def ready(record: Record) -> bytes | None:
             return record.media_id.encode() + later[0] if later else None
 
-        gateway = DayByDay(Path(folder), original=_original, thumbnail=thumbnail, ready=ready)
+        gateway = DayByDay(
+            Path(folder), original=_original, thumbnail=thumbnail, ready=ready, failing=failing,
+            values={} if budget_bytes is None else {"budget_bytes": budget_bytes},
+        )  # fmt: skip
         try:
             for _ in range(days):
+                if failing:
+                    gateway.restart()
                 for hour in range(24):
                     if hour in (8, 14):
                         gateway.card(_FRAMES)
@@ -72,7 +85,7 @@ def measure(days: int) -> dict[str, object]:
                     gateway.pass_s(DAY_S / 24)
                 later = later or [frame_jpeg(_drawn(0, Animal.RED_PANDA, False))]  # noqa: FBT003
             owed = gateway.ledger.uploads.waiting()
-            budget_bytes = gateway.settings.budget_bytes
+            allowed_bytes = gateway.settings.budget_bytes
         finally:
             gateway.ledger.close()
     pictures, bytes_of = Counter[str](), Counter[str]()
@@ -86,12 +99,13 @@ def measure(days: int) -> dict[str, object]:
         "first_day_bytes": gateway.by_day[0],
         "largest_day_bytes": max(gateway.by_day),
         "bar_bytes": BAR_BYTES,
-        "budget_bytes": budget_bytes,
+        "budget_bytes": allowed_bytes,
+        "failing": failing,
         "message_bytes_by_kind": dict(gateway.link.kinds),
         "pictures_by_variant": dict(pictures),
         "picture_bytes_by_variant": dict(bytes_of),
         "pictures_left_for_tomorrow": owed,
-        "ok": gateway.by_day[0] <= BAR_BYTES and max(gateway.by_day) <= budget_bytes,
+        "ok": gateway.by_day[0] <= BAR_BYTES and max(gateway.by_day) <= allowed_bytes,
     }
 
 
@@ -99,7 +113,10 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=1)
-    found = json.dumps(measure(parser.parse_args().days), indent=1)
+    parser.add_argument("--budget-bytes", type=int, metavar="N", help="of a day; that which ships unless given")
+    parser.add_argument("--failing", type=float, default=0.0, metavar="SHARE", help="of what is sent")
+    given = parser.parse_args()
+    found = json.dumps(measure(given.days, budget_bytes=given.budget_bytes, failing=given.failing), indent=1)
     (_ROOT / "build").mkdir(exist_ok=True)
     (_ROOT / "build" / "day_bytes.json").write_text(found + "\n")
     print(found)  # noqa: T201
