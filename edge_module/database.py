@@ -157,6 +157,9 @@ CREATE TABLE buried (
 );
 """
 
+_LOG_LEFT_BYTES: Final = 4 * 2**20
+"""What SQLite lets the log come to before it empties it anyway: 1,000 pages."""
+
 Step = Callable[[str], None]
 
 
@@ -260,6 +263,8 @@ class Database:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        # Of the log once it has been emptied: while somebody reads for long, as a slow stick does, it grows.
+        connection.execute(f"PRAGMA journal_size_limit={_LOG_LEFT_BYTES}")
         # KiB, of each thread's connection: what a large card adds to the memory of a small one (python -m tests.bench).
         connection.execute("PRAGMA cache_size=-1000")
         return connection

@@ -396,6 +396,26 @@ def test_an_interrupted_reading_is_not_compacted(ledger: Ledger) -> None:
     assert ledger.compact() == 0
 
 
+def test_what_grew_while_a_bundle_was_written_slowly_becomes_small_again(tmp_path: Path, clock: TestClock) -> None:
+    with open_ledger(tmp_path, clock) as ledger:
+
+        def say(times: int) -> None:
+            for _ in range(times):
+                ledger.outbox.put(wire.Alert(code="test", text="x" * 100_000, at=clock.now()))
+
+        def log_bytes() -> int:
+            return sum(path.stat().st_size for path in tmp_path.rglob("*-wal"))
+
+        say(2)
+        bundle = ledger.outbox.unconfirmed()
+        next(bundle)
+        say(200)
+        assert log_bytes() > 16_000_000, "whoever reads for long keeps the log from being emptied"
+        assert sum(1 for _ in bundle) == 1
+        say(3)
+        assert log_bytes() < 8_000_000
+
+
 # --- a damaged ledger ---
 
 
