@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 from cloud_sync import schema
 from cloud_sync.schema import ID_MAX
-from edge_module import wire
+from edge_module import as_json, wire
 from edge_module.domain import BelongingSource, CaptureTime, Record, Variant
 from edge_module.errors import WireError
 
@@ -169,7 +169,7 @@ def _receipt(origin: Origin, payload: wire.Receipt) -> Rows:
         "seen": receipt.seen,
         "pending": receipt.pending,
         "safe_to_wipe": receipt.safe_to_wipe,
-        "receipt": wire.receipt_to_json(receipt),
+        "receipt": as_json.receipt_to_json(receipt),
         "assigned_key": assigned_key,
         "received_at": origin.received_at,
     }

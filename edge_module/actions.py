@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_module import asked, log, people, wire
+from edge_module import as_json, asked, log, people
 from edge_module.blobs import Blobs, UploadSas
 from edge_module.breath import Breath
 from edge_module.cards import Cards
@@ -113,7 +113,7 @@ class Actions:
 
     def assign(self, card_id: str, deployment_key: str | None) -> Mapping[str, Any]:
         """Headquarters has decided whose card this is."""
-        receipt = wire.receipt_to_json(self.ledger.belongings.assign(card_id, deployment_key))
+        receipt = as_json.receipt_to_json(self.ledger.belongings.assign(card_id, deployment_key))
         self.wake()
         return {name: receipt.get(name) for name in ("card_id", "reading_id", "deployment_key")}
 

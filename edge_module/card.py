@@ -4,36 +4,24 @@ Everything on a card is somebody else's: names that are not UTF-8, links that le
 """
 
 import hashlib
-import io
 import os
-import re
-import stat
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import yaml
 
+from edge_module.card_io import TAKEN_OUT, CardFile, CardIO
 from edge_module.domain import Card, Fate, Media
 from edge_module.errors import CardError, MediaError
+from edge_module.kinds import MARKER_NAME, is_picture, why_ignored
 from edge_module.listing import Listed, fingerprint
+from edge_module.volumes import filesystem_uuid, uuid_in
 
-MARKER_NAME: Final = "ponya.yml"
-"""A file that people may put on a card to name it: ``card: NAME``."""
 _MARKER_MAX_BYTES: Final = 4096
-
-PICTURE_SUFFIXES: Final = frozenset({b".jpg", b".jpeg", b".jpe", b".png", b".webp"})
-UNSCORED_SUFFIXES: Final = {
-    **dict.fromkeys((b".mp4", b".avi", b".mov", b".m4v", b".mkv", b".mts", b".3gp", b".wmv", b".asf"), "video"),
-    **dict.fromkeys((b".dng", b".cr2", b".cr3", b".nef", b".arw", b".raf", b".rw2"), "raw picture"),
-    **dict.fromkeys((b".heic", b".heif", b".tif", b".tiff", b".bmp", b".gif"), "picture format"),
-}
-"""What may show an animal and cannot be scored: a person should look."""
 
 _SYSTEM_FOLDERS: Final = frozenset(
     {
@@ -43,10 +31,6 @@ _SYSTEM_FOLDERS: Final = frozenset(
 )  # fmt: skip
 _CHUNK_BYTES: Final = 1 << 20
 _ENTRIES_AT_ONCE: Final = 256
-_HOSTS_NAME: Final = re.compile(r"[a-z0-9]+\.([0-9A-Fa-f-]{8,36})")
-"""``sda1.6B1A-0F2E``: of the device and the file system's UUID."""
-_UDEV_UUID: Final = "E:ID_FS_UUID="
-_TAKEN_OUT: Final = "the card was taken out"
 
 PICTURE_MAX_BYTES: Final = 64 * 2**20
 """A larger picture file is not held in memory: no trap writes one."""
@@ -62,59 +46,6 @@ class Content:
 
     media_id: str
     data: bytes
-
-
-class CardIO:
-    """Knows how long a card has kept its readers waiting, and that it has left.
-
-    A card that hangs says nothing, ever. One that was exchanged for another says nothing either: the other may have the
-    same device and files of the same names, and nothing of it may be taken for the first one's.
-
-    Args:
-        monotonic_s: tells the time.
-        before: called before each read; may raise `CardError` to end the reading.
-    """
-
-    def __init__(
-        self, monotonic_s: Callable[[], float] = time.monotonic, *, before: Callable[[], None] = lambda: None
-    ) -> None:
-        self._monotonic_s = monotonic_s
-        self._before = before
-        self._waiting: dict[int, float] = {}
-        self._left = False
-
-    def left(self) -> None:
-        """The card is not in its place any more: whoever reads it on gets a `CardError`."""
-        self._left = True
-
-    def __enter__(self) -> None:
-        self._before()
-        if self._left:
-            raise CardError(_TAKEN_OUT)
-        self._waiting[threading.get_ident()] = self._monotonic_s()
-
-    def __exit__(self, *_exc: object) -> None:
-        self._waiting.pop(threading.get_ident(), None)
-
-    def waits_s(self) -> float:
-        """For how long the longest read has been under way; 0 if none is."""
-        return self._monotonic_s() - min(list(self._waiting.values()), default=self._monotonic_s())
-
-
-class _File(io.FileIO):
-    """A file of a card: whoever reads it is known to wait for the card."""
-
-    def __init__(self, fd: int, card: CardIO) -> None:
-        super().__init__(fd, "rb")
-        self._card = card
-
-    def readinto(self, buffer: Any, /) -> int | None:
-        with self._card:
-            return super().readinto(buffer)
-
-    def readall(self) -> bytes:
-        with self._card:
-            return super().readall()
 
 
 class Mount:
@@ -149,7 +80,7 @@ class Mount:
         """
         if name := self._marker():
             return Card(card_id=f"marker-{_short_hash(name.encode('utf-8', 'surrogatepass'))}", source="marker")
-        if self.root.is_mount() and (uuid := self._uuid_of(self._device) or _uuid_in(self.root.name)):
+        if self.root.is_mount() and (uuid := self._uuid_of(self._device) or uuid_in(self.root.name)):
             return Card(card_id=f"volume-{uuid.lower()}", source="filesystem")
         # Hashed: where people keep their folders is nobody's business.
         return Card(card_id=f"folder-{_short_hash(os.fsencode(self.root.resolve()))}", source="folder")
@@ -188,7 +119,7 @@ class Mount:
         except OSError:
             present = False
         if not present:
-            raise CardError(_TAKEN_OUT)
+            raise CardError(TAKEN_OUT)
 
     def files(self) -> Iterator[Listed]:
         """Every file on the card, folder by folder, in no particular order; links and other file systems not followed.
@@ -251,7 +182,7 @@ class Mount:
             media = Media(path=path, size_bytes=0, mtime_ns=0)
             return Listed(media=media, fate=Fate.UNREADABLE, reason=f"cannot be looked at: {exc.strerror}")
         media = Media(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
-        reason = _why_ignored(path, status, in_system=in_system)
+        reason = why_ignored(path, status, in_system=in_system)
         return Listed(media=media, fate=Fate.IGNORED, reason=reason) if reason else Listed(media=media)
 
     def fingerprint(self) -> bytes:
@@ -299,70 +230,7 @@ class Mount:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with self._io:
             fd = os.open(os.path.join(self._root, media.path), flags)  # noqa: PTH118
-        return BufferedReader(_File(fd, self._io))
-
-
-def is_picture(media: Media) -> bool:
-    """Whether the name says that this is a picture the model can look at."""
-    return _suffix(media.path) in PICTURE_SUFFIXES
-
-
-def why_unscored(media: Media) -> str:
-    """What kind of file this is that the model cannot look at and a person should; empty for pictures."""
-    return UNSCORED_SUFFIXES.get(_suffix(media.path), "")
-
-
-def _suffix(path: bytes) -> bytes:
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122
-
-
-def _why_ignored(path: bytes, status: os.stat_result, *, in_system: bool) -> str:
-    if stat.S_ISLNK(status.st_mode):
-        return "symbolic link, not followed"
-    if stat.S_ISDIR(status.st_mode):
-        return "another file system, not entered"
-    if not stat.S_ISREG(status.st_mode):
-        return "not a regular file"
-    name = os.path.basename(path)  # noqa: PTH119
-    if name == os.fsencode(MARKER_NAME):
-        return "Ponya's marker"
-    if name.startswith(b"._"):
-        return "macOS's shadow of another file"
-    if in_system:
-        return "in a folder of the operating system's"
-    if _suffix(path) not in PICTURE_SUFFIXES and _suffix(path) not in UNSCORED_SUFFIXES:
-        return "neither a picture nor a video"
-    return ""
-
-
-def filesystem_uuid(device: int, *, dev: Path = Path("/dev"), run_udev: Path = Path("/run/udev")) -> str:
-    """The UUID that udev knows a block device's file system by; empty where there is none (tmpfs, network).
-
-    Args:
-        device: as `stat` gives it in ``st_dev``.
-        dev: holds ``disk/by-uuid``; a container's own has none.
-        run_udev: udev's database, ``data/b<major>:<minor>``, which a container may be given.
-    """
-    try:
-        for link in (dev / "disk" / "by-uuid").iterdir():
-            if link.stat().st_rdev == device:
-                return link.name
-    except OSError:
-        pass  # no udev here
-    try:
-        known = (run_udev / "data" / f"b{os.major(device)}:{os.minor(device)}").read_text(errors="replace")
-    except OSError:
-        return ""  # the folder's place has to do
-    for line in known.splitlines():
-        if line.startswith(_UDEV_UUID):
-            return line.removeprefix(_UDEV_UUID)
-    return ""
-
-
-def _uuid_in(name: str) -> str:
-    """The UUID in the name of a place that `deployment/host/files/card-added` made; empty in another."""
-    told = _HOSTS_NAME.fullmatch(name)
-    return told[1] if told else ""
+        return BufferedReader(CardFile(fd, self._io))
 
 
 def _short_hash(text: bytes) -> str:

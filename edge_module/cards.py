@@ -21,7 +21,8 @@ from typing import Any, Final
 
 from edge_module import wire
 from edge_module.breath import Breath
-from edge_module.card import CardIO, Mount, filesystem_uuid
+from edge_module.card import Mount
+from edge_module.card_io import CardIO
 from edge_module.clock import Clock
 from edge_module.domain import ReadingState, Record
 from edge_module.errors import CardError
@@ -30,6 +31,7 @@ from edge_module.mounts import MOUNTINFO, Mounted, MountTable
 from edge_module.pipeline import Pipeline
 from edge_module.readings import Reading
 from edge_module.settings import Settings
+from edge_module.volumes import filesystem_uuid
 from edge_module.watch import Watcher
 
 _log = logging.getLogger(__name__)

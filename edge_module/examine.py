@@ -14,10 +14,11 @@ from edge_module import people
 from edge_module.audit import drawn
 from edge_module.breath import Breath
 from edge_module.burst import Shot, bursts
-from edge_module.card import PICTURE_MAX_BYTES, Content, Mount, why_unscored
+from edge_module.card import PICTURE_MAX_BYTES, Content, Mount
 from edge_module.domain import KEPT_FATES, Fate, Media, Record, Scores
 from edge_module.errors import MediaError
 from edge_module.frame import Frame, decode
+from edge_module.kinds import why_unscored
 from edge_module.ladder import Policy, wanted
 from edge_module.originals import Originals
 from edge_module.readings import Reading

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from edge_module import wire
+from edge_module import as_json
 from edge_module.card import PICTURE_MAX_BYTES
 from edge_module.domain import Record
 from edge_module.errors import MediaError, NotReadNow, StorageError, WireError
@@ -219,7 +219,7 @@ class Originals:
         for note in sorted(self._folder.glob(f"{media_id[:2]}/{media_id}.json" if media_id else "*/*.json")):
             try:
                 told = json.loads(note.read_bytes())
-                yield Kept(record=wire.record_from_json(told), path=bytes.fromhex(told[_PATH]))
+                yield Kept(record=as_json.record_from_json(told), path=bytes.fromhex(told[_PATH]))
             except (OSError, ValueError, KeyError, TypeError, WireError) as exc:
                 _log.warning("note %s cannot be read (%s)", note.name, exc)
 
@@ -242,13 +242,13 @@ def _unread(exc: OSError) -> MediaError:
 
 
 def _note(record: Record, path: bytes) -> bytes:
-    return json.dumps({**wire.record_to_json(record), _PATH: path.hex()}, ensure_ascii=False).encode()
+    return json.dumps({**as_json.record_to_json(record), _PATH: path.hex()}, ensure_ascii=False).encode()
 
 
 def _is_of_later_twin(note: Path, record: Record) -> bool:
     """Whether a worker that was faster wrote the note of the same bytes further on: the first path has the verdict."""
     try:
-        written = wire.record_from_json(json.loads(note.read_bytes()))
+        written = as_json.record_from_json(json.loads(note.read_bytes()))
     except (OSError, ValueError, WireError):
         return True
     return written.reading_id == record.reading_id and written.path > record.path and record.scores is not None

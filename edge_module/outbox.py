@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edge_module import wire
+from edge_module import as_json, wire
 from edge_module.budget import MESSAGE_HEADER_BYTES, Allowance, Budget
 from edge_module.clock import Clock
 from edge_module.columns import BATCH_RECORDS_MAX
@@ -137,7 +137,7 @@ class Outbox:
     def _pack(self, connection: sqlite3.Connection, rows: list[tuple[int, str]]) -> None:
         while len(rows) > 1 and sum(len(body) for _, body in rows) > _BATCH_TEXT_MAX:
             rows = rows[: len(rows) // 2]
-        records = tuple(wire.record_from_json(json.loads(body)) for _, body in rows)
+        records = tuple(as_json.record_from_json(json.loads(body)) for _, body in rows)
         sequence = self.insert(connection, wire.Records(records=records))
         connection.executemany(
             "UPDATE record SET sequence = ? WHERE id = ?", [(sequence, row_id) for row_id, _ in rows]

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edge_module import receipts, wire
+from edge_module import as_json, receipts
 from edge_module.domain import Card, CardReceipt, Fate, Media, ReadingState, Record
 from edge_module.receipts import Read
 
@@ -93,7 +93,7 @@ def end(connection: sqlite3.Connection, reading: Reading, *, why: str, as_read: 
 
 def news(connection: sqlite3.Connection, reading: Reading, receipt: CardReceipt) -> bool:
     """Whether a receipt of a reading says something that the one before it did not."""
-    said = hashlib.sha256(json.dumps(wire.receipt_to_json(receipt), sort_keys=True).encode()).digest()
+    said = hashlib.sha256(json.dumps(as_json.receipt_to_json(receipt), sort_keys=True).encode()).digest()
     return bool(
         connection.execute("UPDATE reading SET told = ?1 WHERE id = ?2 AND told <> ?1", (said, reading.row_id)).rowcount
     )
@@ -118,7 +118,7 @@ def settled(read: Read, reading: Reading) -> Iterator[Record]:
     ):
         for path, size_bytes, fate, media_id, reason, body in page:
             yield (
-                wire.record_from_json(json.loads(body))
+                as_json.record_from_json(json.loads(body))
                 if body
                 else Record(
                     card_id=reading.card_id,
@@ -154,7 +154,7 @@ def records_of(read: Read, media_id: str) -> list[tuple[Record, Media]]:
             fate=Fate(fate),
             size_bytes=size_bytes,
         )
-        found.append((wire.record_from_json(json.loads(body)) if body else record, media))
+        found.append((as_json.record_from_json(json.loads(body)) if body else record, media))
     return found
 
 

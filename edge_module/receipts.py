@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Final
 
-from edge_module import whose, wire
+from edge_module import as_json, whose
 from edge_module.domain import Belonging, CardReceipt, Fate, NamedFile, ReadingState
 from edge_module.errors import LedgerError
 
@@ -36,7 +36,7 @@ def receipt(read: Read, reading_id: str) -> CardReceipt:
         raise LedgerError(f"there is no reading {reading_id}")
     row_id, card_id, state, why, kept = rows[0]
     if kept is not None:
-        return wire.receipt_from_json(json.loads(kept))
+        return as_json.receipt_from_json(json.loads(kept))
     counts, pending = _counts(read, row_id)
     unconfirmed = _one(read, _UNCONFIRMED, row_id)
     originals_owed = _one(read, _ORIGINALS_OWED, row_id)

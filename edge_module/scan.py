@@ -6,7 +6,7 @@ from typing import Any, Never, TextIO
 
 from tqdm import tqdm
 
-from edge_module import wire
+from edge_module import as_json
 from edge_module.domain import CardReceipt, Fate, ReadingState, Record
 
 _MEANING = {
@@ -51,7 +51,7 @@ class JsonReport:
 
     def receipt(self, receipt: CardReceipt) -> None:
         """Print the receipt."""
-        print(json.dumps({"receipt": wire.receipt_to_json(receipt)}, ensure_ascii=False), file=self._out, flush=True)
+        print(json.dumps({"receipt": as_json.receipt_to_json(receipt)}, ensure_ascii=False), file=self._out, flush=True)
 
 
 class TableReport:

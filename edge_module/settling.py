@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from edge_module import wire
+from edge_module import as_json
 from edge_module.domain import KEPT_FATES, Fate, Media, Record, Variant
 from edge_module.keeping import keep
 from edge_module.ladder import Want
@@ -100,7 +100,7 @@ def _first_record(connection: sqlite3.Connection, record: Record, path: bytes, f
         (record.card_id, path, media_id, fate),
     ).fetchone()
     if row:
-        return wire.record_from_json(json.loads(row[0]))
+        return as_json.record_from_json(json.loads(row[0]))
     return replace(record, fate=fate, scores=None, audit_probability=None)
 
 
@@ -166,7 +166,7 @@ def _owe(connection: sqlite3.Connection, record: Record, path: bytes) -> bool:
            VALUES (?, ?, ?, ?, ?, ?, ?)""",
         (
             record.card_id, path, bytes.fromhex(record.media_id), record.model_id, record.reading_id, record.fate,
-            json.dumps(wire.record_to_json(record), separators=(",", ":"), ensure_ascii=False),
+            json.dumps(as_json.record_to_json(record), separators=(",", ":"), ensure_ascii=False),
         ),
     )  # fmt: skip
     return bool(cursor.rowcount)

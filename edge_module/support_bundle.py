@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from edge_module import health, wire
+from edge_module import as_json, health
 from edge_module.clock import SystemClock
 from edge_module.errors import PonyaError
 from edge_module.ledger import Ledger
@@ -128,7 +128,7 @@ def _statistics(ledger: Ledger) -> dict[str, Any]:
 
 
 def _receipts(ledger: Ledger) -> list[dict[str, Any]]:
-    return [wire.receipt_to_json(receipt) for receipt in ledger.recent_receipts(_RECEIPTS)]
+    return [as_json.receipt_to_json(receipt) for receipt in ledger.recent_receipts(_RECEIPTS)]
 
 
 def _tail(path: Path) -> str:

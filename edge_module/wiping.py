@@ -2,7 +2,7 @@
 
 import json
 
-from edge_module import receipts, wire
+from edge_module import as_json, receipts, wire
 from edge_module.database import Database
 from edge_module.domain import ReadingState
 from edge_module.outbox import Outbox
@@ -36,7 +36,7 @@ def compact(database: Database) -> int:
         with database.transaction("compact") as connection:
             connection.execute(
                 "UPDATE reading SET receipt = ? WHERE id = ?",
-                (json.dumps(wire.receipt_to_json(receipt)), row_id),
+                (json.dumps(as_json.receipt_to_json(receipt)), row_id),
             )
             connection.execute("DELETE FROM file WHERE reading = ?", (row_id,))
             connection.execute("DELETE FROM record WHERE reading_id = ? AND confirmed = 1", (reading_id,))

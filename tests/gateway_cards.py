@@ -16,7 +16,6 @@ import pytest
 
 from edge_module import model_store, wire
 from edge_module.breath import Breath
-from edge_module.card import filesystem_uuid
 from edge_module.cards import Cards, CardSeen, PlaceState
 from edge_module.clock import SystemClock
 from edge_module.domain import CardReceipt
@@ -27,6 +26,7 @@ from edge_module.pipeline import Pipeline
 from edge_module.scorer import Model
 from edge_module.settings import Settings, combine
 from edge_module.turns import Turns
+from edge_module.volumes import filesystem_uuid
 from tests.pictures import jpeg
 
 LIMIT_S = 60.0

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cloud_sync import settings
+from cloud_sync.camtrap_dp import FILE_MAX_BYTES, read_csv
 from cloud_sync.commands.environment import FAILED, command, fleet_of_environment, store_of_environment
-from cloud_sync.deployments import FILE_MAX_BYTES, read_csv
 from cloud_sync.deployments_store import DeploymentsStore
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from cloud_sync import deployments
+from cloud_sync import camtrap_dp, deployments
 from cloud_sync.deployments import Deployment
 from cloud_sync.web import access
 from cloud_sync.web.formats import offset
@@ -89,7 +89,7 @@ def blueprint(services: Services) -> Blueprint:
     def save(before: Deployment | None) -> Response | tuple[str, int]:
         values = request.form.to_dict()
         try:
-            deployment = deployments.checked(_as_camtrap(values, before), settings.box)
+            deployment = camtrap_dp.checked(_as_camtrap(values, before), settings.box)
             who = access.asking().account.name
             records = services.deployments.save([deployment], by=who, new=before is None)
         except ConfigError as exc:

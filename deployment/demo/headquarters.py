@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from cloud_sync import azure, deployments, migrate
+from cloud_sync import azure, camtrap_dp, migrate
 from cloud_sync.accounts import Role
 from cloud_sync.accounts_store import AccountsStore
 from cloud_sync.deployments_store import DeploymentsStore
@@ -41,7 +41,7 @@ class Headquarters:
         fleet.register(gateway_id)
         self.store.add_gateway(gateway_id, datetime.now(UTC))
         DeploymentsStore(self.store.engine).save(
-            deployments.read_csv(DEPLOYMENTS.read_bytes(), self._box), by="import", new=False
+            camtrap_dp.read_csv(DEPLOYMENTS.read_bytes(), self._box), by="import", new=False
         )
 
     def add_account(self, role: Role) -> str:

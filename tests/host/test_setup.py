@@ -17,7 +17,7 @@ import pytest
 
 from deployment.image.build import cache_folder
 from deployment.image.machine import native
-from edge_module.card import _uuid_in
+from edge_module.volumes import uuid_in
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = ROOT / "deployment" / "host"
@@ -305,4 +305,4 @@ def test_two_cards_with_one_uuid_are_mounted_at_two_places_that_both_tell_it() -
         card_added(f"/dev/{disk}1", ID_FS_TYPE="vfat", ID_FS_UUID="6234-3938").split()[-1] for disk in ("sda", "sdb")
     ]
     assert said == ["/media/cards/sda1.6234-3938", "/media/cards/sdb1.6234-3938"]
-    assert {_uuid_in(Path(place).name) for place in said} == {"6234-3938"}
+    assert {uuid_in(Path(place).name) for place in said} == {"6234-3938"}

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HOUSES = ("edge_module", "cloud_sync", "deployment", "models", "tests")
 
-CONTRACT = {"wire", "columns", "fields", "domain", "errors", "bundle_format", "model_wire"}
+CONTRACT = {"wire", "as_json", "columns", "fields", "domain", "errors", "bundle_format", "model_wire"}
 SCORING_PATH = {"frame", "burst", "backbone", "head", "scorer", "verdict", "model_store"}
 MAY_IMPORT = {
     "edge_module": {"edge_module"},

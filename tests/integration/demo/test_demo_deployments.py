@@ -2,7 +2,7 @@
 
 import csv
 
-from cloud_sync.deployments import read_csv
+from cloud_sync.camtrap_dp import read_csv
 from cloud_sync.geo import Box
 from deployment.demo import card
 from deployment.demo.headquarters import DEPLOYMENTS

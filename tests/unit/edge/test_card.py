@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_module.card import MARKER_NAME, Mount
+from edge_module.card import Mount
 from edge_module.domain import Fate
 from edge_module.errors import CardError
+from edge_module.kinds import MARKER_NAME
 
 _LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefghi", "bcdefghij", strict=True)

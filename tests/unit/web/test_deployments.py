@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from cloud_sync import deployments, schema
+from cloud_sync import camtrap_dp, deployments, schema
 from cloud_sync.__main__ import main
+from cloud_sync.camtrap_dp import read_csv
 from cloud_sync.database import transaction
-from cloud_sync.deployments import Deployment, read_csv
+from cloud_sync.deployments import Deployment
 from cloud_sync.deployments_store import DeploymentsStore
 from cloud_sync.geo import Box, Position
 from edge_module import wire
@@ -105,7 +106,7 @@ def test_a_fault_is_named_with_its_line(row: str, says: str) -> None:
         (csv(RIDGE).replace(b"habitat", b"cameraTilt"), "cameraTilt: 'fir forest' is not a number"),
         (csv(RIDGE).replace(b"habitat", b"cameraID"), "a column stands there twice"),
         (csv('"' + RIDGE), "not CSV"),
-        (b"x" * (deployments.FILE_MAX_BYTES + 1), "a deployments.csv has at most"),
+        (b"x" * (camtrap_dp.FILE_MAX_BYTES + 1), "a deployments.csv has at most"),
     ],
 )
 def test_what_is_no_such_file_is_refused(content: bytes, says: str) -> None:
@@ -114,8 +115,8 @@ def test_what_is_no_such_file_is_refused(content: bytes, says: str) -> None:
 
 def test_a_thousand_faults_are_counted_not_listed() -> None:
     found = faults(csv(*(RIDGE.replace("ridge-1", "") for _ in range(1000))))
-    assert len(found) == deployments.FAULTS_MAX + 1
-    assert found[-1] == f"and {1000 - deployments.FAULTS_MAX} more faults"
+    assert len(found) == camtrap_dp.FAULTS_MAX + 1
+    assert found[-1] == f"and {1000 - camtrap_dp.FAULTS_MAX} more faults"
 
 
 def test_the_import_is_whole_or_not_at_all(
