@@ -14,6 +14,8 @@ from cloud_sync.missed import Drawn, missed
 from edge_module.errors import ConfigError
 
 _COLUMNS: Final = ("media_id", "gateway_id", "camera_serial", "path", "captured_at", "fate", "audit_probability")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""With these a spreadsheet begins what it carries out: a file's name and a camera's number come from a card."""
 _ANSWER: Final = "red_panda"
 _ANSWERS: Final = {"yes": True, "no": False, "": None}
 
@@ -35,8 +37,12 @@ def _list(_given: argparse.Namespace) -> int:
     with closing(store_of_environment()) as store:
         lines = csv.writer(sys.stdout)
         lines.writerow((*_COLUMNS, _ANSWER))
-        lines.writerows((*(getattr(row, name) for name in _COLUMNS), "") for row in store.audited())
+        lines.writerows((*(_plain(getattr(row, name)) for name in _COLUMNS), "") for row in store.audited())
     return 0
+
+
+def _plain(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _estimate(given: argparse.Namespace) -> int:

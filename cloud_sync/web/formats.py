@@ -10,6 +10,8 @@ from cloud_sync import deployments
 from cloud_sync.web.texts import plural, say
 
 NONE: Final = "\N{EN DASH}"
+_JOINERS: Final = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+"""Not printable, and yet part of how Nepali is written."""
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
 _THOUSAND: Final = 1000
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
@@ -25,7 +27,7 @@ def register(app: Flask, *, utc_offset_min: int) -> None:
         return _time(instant, deployments.offset_min(instant) if instant else 0)
 
     app.jinja_env.filters.update(when=when, own=own)
-    app.jinja_env.filters.update({f.__name__: f for f in (ago, duration, size, number, percent, offset)})
+    app.jinja_env.filters.update({f.__name__: f for f in (ago, duration, size, number, percent, offset, visible)})
 
 
 def _time(instant: datetime | None, offset_min: int) -> Markup:
@@ -35,6 +37,11 @@ def _time(instant: datetime | None, offset_min: int) -> Markup:
     return Markup('<time datetime="{}" class="text-nowrap">{} <span class="offset">{}</span></time>').format(
         local.isoformat(), local.strftime("%Y-%m-%d %H:%M"), offset(offset_min)
     )
+
+
+def visible(text: str) -> str:
+    """A name from a card with what would hide in it, such as a change of the direction of writing, as its escape."""
+    return "".join(c if c.isprintable() or c in _JOINERS else repr(c)[1:-1] for c in text)
 
 
 def offset(offset_min: int) -> str:

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cloud_sync.settings import HELP, IngestSettings
+from edge_module import wire
 from edge_module.errors import ConfigError
 from tests.cloud_messages import NOW, arrival, records
 
@@ -112,6 +114,14 @@ def test_people_judge_a_sample_and_are_told_what_is_being_missed(store, database
     assert "40 discards were drawn, 40 looked at, 2 of them red pandas: about 20 red pandas" in said
     found = json.loads(run("audit", "estimate", str(sheet), "--json", env=env).stdout)
     assert found["lowest"] < 20 == found["estimate"] < found["highest"]
+
+
+def test_a_sheet_carries_out_nothing_that_a_card_names(store, database_url):
+    (record,) = records(0, 1, audit_probability=0.1).records
+    formula = replace(record, path="=HYPERLINK(1)")
+    store.take([arrival(1, wire.Records(records=(formula,)))])
+    _, line = run("audit", "list", env={"PONYA_DATABASE_URL": database_url}).stdout.splitlines()
+    assert ",'=HYPERLINK(1)," in line
 
 
 def test_a_sheet_with_faults_is_refused_naming_each(store, database_url, tmp_path):

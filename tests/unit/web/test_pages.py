@@ -183,6 +183,16 @@ def test_a_picture_says_everything_known_of_it(site: Site, filled: Filled) -> No
     assert f"{maple.position.latitude_deg:.3f}" not in site.signed_in(Role.VIEWER).get(panda[1]).text
 
 
+def test_a_name_hides_nothing_that_turns_the_writing_around(site: Site) -> None:
+    browser = site.signed_in(Role.COORDINATOR)
+    named = "\u202egpj.exe\u202c/a\nb/\u0939\u093e\u092c\u094d\u200d\u0930\u0947.JPG"
+    with site.services.engine.begin() as connection:
+        key = connection.execute(schema.records.select().limit(1)).one().record_key
+        connection.execute(update(schema.records).where(schema.records.c.record_key == key).values(path=named))
+    text = html.unescape(browser.get(f"/pictures/{bytes(key).hex()}").text)
+    assert "\\u202egpj.exe\\u202c/a\\nb/\u0939\u093e\u092c\u094d\u200d\u0930\u0947.JPG" in text
+
+
 def test_a_picture_that_was_never_sent_says_why(site: Site) -> None:
     browser = site.signed_in(Role.VIEWER)
     unassigned = browser.get("/cameras/unassigned").text
