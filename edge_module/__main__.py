@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_module import log, surroundings
 from edge_module import settings as settings_module
-from edge_module.allocator import give_back
+from edge_module.allocator import give_back, reuse
 from edge_module.ending import Ending
 from edge_module.errors import CardError, ConfigError, LedgerError, ModelError, SurroundingsError
 
@@ -137,6 +137,7 @@ def _scan(arguments: argparse.Namespace, settings: "Settings", _sources: Sources
     from edge_module.domain import ReadingState  # noqa: PLC0415
     from edge_module.scan import JsonReport, TableReport  # noqa: PLC0415
 
+    reuse()  # before there are threads
     ending = Ending(asked=AGAIN)
     ending.on_signals()
     report = JsonReport(sys.stdout) if arguments.json else TableReport(sys.stdout)

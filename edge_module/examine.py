@@ -37,6 +37,11 @@ class NotRead:
     growing: bool
 
 
+def leaves(record: Record) -> bool:
+    """Whether a picture of a scored file may leave: then the detector of people is asked about it first."""
+    return record.fate in KEPT_FATES or record.audit_probability is not None
+
+
 class Examiner:
     """Examines the events of one reading, any number of them at once."""
 
@@ -100,10 +105,12 @@ class Examiner:
                 else:
                     record = self._decoded(record, content, frames, i)
             records.append(record)
+            del content  # or it would stay until the next has been read
         for i in known if frames else ():
             record, content = self._read(shots[i], event_id)
             if content is not None and isinstance(record, Record):
                 records[i] = self._decoded(record, content, frames, i)
+            del content
         order = sorted(frames)
         for i, scores in zip(order, self._scores([frames[i] for i in order]), strict=True):
             record = records[i]
@@ -122,8 +129,7 @@ class Examiner:
 
     def _withheld(self, record: Record, frame: Frame) -> Record:
         """Rule 6 of `verdict`, for what is about to leave: what is passed on, and what is drawn for the audit."""
-        leaves = record.fate in KEPT_FATES or record.audit_probability is not None
-        fate, withheld = withhold(record.fate, person=leaves and people.shipped().perhaps(frame.image))
+        fate, withheld = withhold(record.fate, person=leaves(record) and people.shipped().perhaps(frame.image))
         return replace(record, fate=fate, withheld=withheld)
 
     def _thumbnail_px(self, record: Record) -> int:

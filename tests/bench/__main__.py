@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from edge_module.allocator import reuse
 from tests.bench import cards, process
 from tests.bench.cpu import STAGES, Bench, Cost
 
@@ -65,6 +66,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="only see that it runs: a minimum of everything")
     parser.add_argument("--out", type=Path, default=_OUT, help="JSON file to write")
     arguments = parser.parse_args()
+    reuse()  # as the command line's scan does
     load = _Neighbours()
     with tempfile.TemporaryDirectory(prefix="ponya-bench-", ignore_cleanup_errors=True) as folder:
         figures, costs = _measure(Path(folder), _QUICK if arguments.quick else _FULL)

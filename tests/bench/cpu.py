@@ -1,7 +1,9 @@
 """CPU time of a whole scan against its floor, and of its stages, on one card of bursts.
 
 The floor is the decodes and invokes that the strategy asks for on this very card, run bare: Pillow's scaled decode, and
-the interpreter's `set_tensor` and `invoke`. All is CPU time, so that neighbours on the machine disturb it little, and
+`set_tensor` and `invoke` of the interpreters: the backbone's, once for each view of each frame, and that of the
+detector of people, once for each frame that a scan of this card asks it about. What either is given is resized above
+the floor. All is CPU time, so that neighbours on the machine disturb it little, and
 taken in turns, so that they disturb all of it alike.
 """
 
@@ -21,14 +23,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edge_module import app, settings
+from edge_module import app, people, settings
 from edge_module.backbone import Backbone
 from edge_module.breath import Breath
 from edge_module.burst import Shot, bursts, events
 from edge_module.card import Mount
 from edge_module.clock import SystemClock
 from edge_module.domain import Exif, Media
-from edge_module.examine import Examiner
+from edge_module.examine import Examiner, leaves
 from edge_module.exif import EXIF_HEAD_BYTES, read_exif
 from edge_module.frame import decode, frame_of
 from edge_module.ladder import Policy
@@ -38,8 +40,11 @@ from edge_module.scan import JsonReport
 from edge_module.scorer import views
 from edge_module.settling import Finding
 
-FLOOR: Final = ("decode", "invoke")
-STAGES: Final = ("list", "head, EXIF", "read", "hash", "decode", "resize, motion", "invoke", "ledger")
+FLOOR: Final = ("decode", "invoke", "people, invoke")
+STAGES: Final = (
+    "list", "head, EXIF", "read", "hash", "decode", "resize, motion", "invoke", "people, resize", "people, invoke",
+    "ledger",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,7 @@ class Bench:
         shots = [Shot(media=one, exif=self._exif(one)) for one in media]
         self._events = list(events(shots, gap_s=self._settings.event_gap_s))
         self._findings = self._examine()
+        self._asked = {finding.media.path for finding in self._findings if leaves(finding.record)}
 
     def round(self) -> Round:
         """Every stage by itself, and a whole scan with one worker."""
@@ -144,6 +150,11 @@ class Bench:
         for look in looks:
             with cpu("invoke"):
                 _invoke_bare(self._backbone, look)
+        for frame in (frame for media, frame in zip(burst, frames, strict=True) if media.path in self._asked):
+            with cpu("people, resize"):
+                picture = people.to_input(frame.image)
+            with cpu("people, invoke"):
+                _invoke_bare(people.shipped(), picture)
 
     def _settle(self, cpu: "_Stopwatch") -> None:
         listed = list(self._mount.files())
@@ -193,9 +204,9 @@ def _decode_bare(content: bytes, size_px: tuple[int, int]) -> None:
         assert image.size == size_px
 
 
-def _invoke_bare(backbone: Backbone, picture: npt.NDArray[np.uint8]) -> None:
-    backbone._model.set_tensor(backbone._input, picture[None])
-    backbone._model.invoke()
+def _invoke_bare(network: Backbone | people.People, picture: npt.NDArray[np.uint8]) -> None:
+    network._model.set_tensor(network._input, picture[None])
+    network._model.invoke()
 
 
 class _Stopwatch:
