@@ -5,6 +5,7 @@ JPEGs are decoded at 1/2, 1/4 or 1/8 of their size by libjpeg itself: half the t
 
 import io
 import struct
+import warnings
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,6 +48,8 @@ PILLOW_ERRORS: Final = (
 
 # The limit is ours, by predicted memory, not Pillow's by pixels: a 100 MP JPEG decoded at 1/8 is small.
 Image.MAX_IMAGE_PIXELS = None
+# Of broken EXIF, mostly: they name no file, and the picture is judged all the same.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
