@@ -1,11 +1,13 @@
 """`classify`: the verdict on single files, without ledger or card."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_module.burst import Shot, bursts, events
+from edge_module.card import PICTURE_MAX_BYTES
 from edge_module.domain import KEPT_FATES, Exif, Fate, Media
 from edge_module.errors import MediaError
 from edge_module.exif import EXIF_HEAD_BYTES, read_exif
@@ -33,6 +35,8 @@ def classify(paths: Sequence[Path], model: Model, settings: Settings) -> Iterato
 
 def _shot(path: Path, utc_offset_min: int) -> Shot:
     media = Media(path=os.fsencode(path), size_bytes=0, mtime_ns=0)
+    if not path.is_file():
+        return Shot(media=media, exif=Exif())  # looking at it says why
     try:
         with path.open("rb") as file:
             return Shot(media=media, exif=read_exif(file.read(EXIF_HEAD_BYTES), utc_offset_min=utc_offset_min))
@@ -73,8 +77,14 @@ def _judge_burst(
 
 
 def _look(shot: Shot) -> Frame | str:
+    path = Path(os.fsdecode(shot.media.path))
     try:
-        return decode(Path(os.fsdecode(shot.media.path)).read_bytes())
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or path.is_dir()):  # a pipe would be waited at for ever
+            return "not a regular file"
+        if status.st_size > PICTURE_MAX_BYTES:
+            return f"too large: {status.st_size / 2**20:.0f} MB, at most {PICTURE_MAX_BYTES / 2**20:.0f} are read"
+        return decode(path.read_bytes())
     except OSError as exc:
         return exc.strerror or str(exc)
     except MediaError as exc:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_module.card import PICTURE_MAX_BYTES
 from edge_module.errors import ModelError
 from edge_module.head import FEATURES, HEAD_MAX_BYTES, Head
 from edge_module.model_store import SHIPPED_MODEL_DIR, load
@@ -219,7 +221,11 @@ def test_classify_judges_files_one_by_one_and_in_bursts(tmp_path: Path) -> None:
     expected = json.loads((golden / "expected.json").read_text())
     (tmp_path / "broken.jpg").write_bytes(b"broken")
     names = sorted(golden.glob("*.jpg"))
-    run = edge("classify", *names, tmp_path / "broken.jpg", tmp_path / "absent.jpg", tmp_path, "--json")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(2 * PICTURE_MAX_BYTES)
+    odd = [tmp_path / name for name in ("broken.jpg", "absent.jpg", "pipe.jpg", "huge.jpg")]
+    run = edge("classify", *names, *odd, tmp_path, "--json")
     assert run.status == 0, run.err
     lines = {Path(line["path"]).name: line for line in map(json.loads, run.out.splitlines())}
     for name, wanted in expected.items():
@@ -227,6 +233,8 @@ def test_classify_judges_files_one_by_one_and_in_bursts(tmp_path: Path) -> None:
         assert lines[name]["panda_probability"] == pytest.approx(wanted["panda_probability"], abs=0.02)
     assert lines["broken.jpg"]["error"] == "not a JPEG, PNG or WebP picture"
     assert lines["absent.jpg"]["error"] == "No such file or directory"
+    assert lines["pipe.jpg"]["error"] == "not a regular file"
+    assert lines["huge.jpg"]["error"] == "too large: 128 MB, at most 64 are read"
     assert lines[tmp_path.name]["error"] == "Is a directory"
     table = edge("classify", names[0], tmp_path / "broken.jpg")
     assert table.status == 0
