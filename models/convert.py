@@ -1,7 +1,7 @@
 """Weights to an int8 TFLite file. Runs in the model-building environment; `python -m models.build` calls it.
 
-Input uint8 (1, 224, 224, 3), RGB; (x - 127) / 128 is part of the model, as its input's quantisation. Output float32
-(1, 1280).
+Input uint8 (1, 224, 224, 3), RGB; (x - 127) / 128 is part of the model. Outputs float32: the features (1, 1280), and
+where in the picture a red panda is likeliest (1, 7, 7), of which the order counts, not the height.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from models import lite0
 INPUT_PX = 224
 
 
-def _network(weights: lite0.Weights, *, early: bool) -> tf.keras.Model:
+def _network(weights: lite0.Weights, *, plain: bool) -> tf.keras.Model:
     layers = tf.keras.layers
 
     def convolve(x: tf.Tensor, name: str, stride: int = 1) -> tf.Tensor:
@@ -36,29 +36,31 @@ def _network(weights: lite0.Weights, *, early: bool) -> tf.keras.Model:
     def relu6(x: tf.Tensor) -> tf.Tensor:
         return layers.ReLU(max_value=6.0)(x)
 
-    image = layers.Input((INPUT_PX, INPUT_PX, 3))
-    x = relu6(convolve(image, "_conv_stem", stride=2))
-    for i, block in enumerate(lite0.blocks()):
-        if early and i == lite0.FIRST_TRAINED_BLOCK:
-            return tf.keras.Model(image, x)
+    image = layers.Input((INPUT_PX, INPUT_PX, 3), dtype=tf.uint8 if plain else tf.float32)
+    # In int8 the same is done by how the input is quantised.
+    x = (tf.cast(image, tf.float32) - 127) / 128 if plain else image
+    x = relu6(convolve(x, "_conv_stem", stride=2))
+    for block in lite0.blocks():
         y = relu6(convolve(x, f"{block.name}_expand_conv")) if block.expands else x
         y = relu6(convolve(y, f"{block.name}_depthwise_conv", stride=block.stride))
         y = convolve(y, f"{block.name}_project_conv")
         x = layers.Add()([x, y]) if block.skips else y
     x = relu6(convolve(x, "_conv_head"))
-    return tf.keras.Model(image, layers.GlobalAveragePooling2D()(x))
+    # As a mean of products, not as a convolution: see below which operations stay in float.
+    gain = (weights["_where.weight"] * len(weights["_where.weight"])).astype(np.float32)
+    where = tf.reduce_mean(x * gain, axis=3)
+    return tf.keras.Model(image, [layers.GlobalAveragePooling2D()(x), where])
 
 
-def convert(weights: lite0.Weights, calibration: npt.NDArray[np.uint8] | None, *, early: bool = False) -> bytes:
+def convert(weights: lite0.Weights, calibration: npt.NDArray[np.uint8] | None) -> bytes:
     """Convert to TFLite.
 
     Args:
         weights: folded, see `lite0.fold`.
-        calibration: pictures (n, 224, 224, 3) to measure the ranges of activations on; None converts to float32 (input
-            in -1..1), to measure what int8 loses.
-        early: stop before `lite0.FIRST_TRAINED_BLOCK`; the output is then `lite0.EARLY_SHAPE`.
+        calibration: pictures (n, 224, 224, 3) to measure the ranges of activations on; None converts to float32, to
+            measure what int8 loses.
     """
-    converter = tf.lite.TFLiteConverter.from_keras_model(_network(weights, early=early))
+    converter = tf.lite.TFLiteConverter.from_keras_model(_network(weights, plain=calibration is None))
     if calibration is not None:
 
         def samples() -> Iterator[list[npt.NDArray[np.float32]]]:
@@ -68,9 +70,9 @@ def convert(weights: lite0.Weights, calibration: npt.NDArray[np.uint8] | None, *
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = samples
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        # The mean over the last map is taken of unrounded sums: rounded to int8 a feature would have some ten levels,
-        # and what two runtimes round differently would weigh the more (docs/decisions/0020).
-        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["MEAN"])
+        # The means over the last map are taken in float: rounded to int8 a feature would have some ten levels, and what
+        # two runtimes round differently would weigh the more (docs/decisions/0020). So for where.
+        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["MEAN", "MUL"])
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter, debug_dataset=samples, debug_options=options
         )
@@ -83,12 +85,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help=".npz of folded weights")
     parser.add_argument("--calibration", type=Path, help=".npy, uint8 (n, 224, 224, 3); without it, float32")
-    parser.add_argument("--early", action="store_true", help="the part before the blocks that are fine-tuned")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     calibration = np.load(arguments.calibration) if arguments.calibration else None
     with np.load(arguments.weights) as weights:
-        arguments.out.write_bytes(convert(weights, calibration, early=arguments.early))
+        arguments.out.write_bytes(convert(weights, calibration))
 
 
 if __name__ == "__main__":

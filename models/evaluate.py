@@ -22,9 +22,9 @@ from edge_module.domain import LABEL_PANDA, Fate, Scores
 from edge_module.errors import PonyaError
 from edge_module.head import Head
 from edge_module.model_store import SHIPPED_MODEL_DIR
-from edge_module.scorer import MOTION, pooled
+from edge_module.scorer import CLOSER, FULL, HOPE_MIN, MOTION, pooled
 from edge_module.verdict import DayNight, judge
-from models import exam, runtimes
+from models import BUILD_DIR, exam
 from models.metrics import (
     Budget,
     Figure,
@@ -39,7 +39,7 @@ from models.metrics import (
     passed,
     share,
 )
-from models.synthesise import BUILD_DIR
+from models.sit import TILE, Answers
 from models.views import FOLDS
 
 logger = logging.getLogger(__name__)
@@ -58,26 +58,41 @@ class Strategy:
 
     Args:
         views: names of views; the one in which a red panda is likeliest counts.
-        together: whether the frames of a burst draw each other towards their mean (`edge_module.scorer`, rule 3).
+        hope: whether a closer look is spared where the looks before leave none (`edge_module.scorer`, rule 2).
+        together: whether the frames of a burst draw each other towards their mean (rule 4).
         single: examined on one frame of each burst alone, as where there is no burst.
     """
 
     views: tuple[str, ...]
+    hope: bool = False
     together: bool = False
     single: bool = False
 
+    def uses(
+        self, panda: npt.NDArray[Any], owner: npt.NDArray[Any], view: npt.NDArray[Any], event: npt.NDArray[Any]
+    ) -> Flags:
+        """Of all views of many frames, with what each says, those that are looked at."""
+        used = np.isin(view, self.views)
+        if self.hope:
+            before, first = np.zeros(int(event.max()) + 1), used & (view != CLOSER)
+            np.maximum.at(before, event[owner[first]], panda[first])
+            moved = np.isin(owner, owner[view == MOTION])
+            used &= (view != CLOSER) | ~moved | (before[event[owner]] >= HOPE_MIN)
+        return np.asarray(used, bool)
 
-SHIPPED = "full frame + motion crop, burst together (shipped)"
+
+SHIPPED = "full frame, motion crop, closer where there is hope; burst together (shipped)"
 STRATEGIES: Mapping[str, Strategy] = {
-    "full frame": Strategy(views=("full",)),
-    "full frame + motion crop": Strategy(views=("full", "motion")),
-    SHIPPED: Strategy(views=("full", "motion"), together=True),
-    "the same + wider motion crop": Strategy(views=("full", "motion", "wide"), together=True),
-    "the same, also mirrored": Strategy(views=("full", "motion", "mirrored_full", "mirrored_motion"), together=True),
-    "single frames: full frame": Strategy(views=("full",), single=True),
-    "single frames: full frame + 6 tiles": Strategy(views=("full", "tile"), single=True),
+    "full frame": Strategy(views=(FULL,)),
+    "full frame + motion crop": Strategy(views=(FULL, MOTION)),
+    "full frame + closer": Strategy(views=(FULL, CLOSER)),
+    "full frame + motion crop + closer": Strategy(views=(FULL, MOTION, CLOSER)),
+    "the same, burst together": Strategy(views=(FULL, MOTION, CLOSER), together=True),
+    SHIPPED: Strategy(views=(FULL, MOTION, CLOSER), hope=True, together=True),
+    "single frames: full frame": Strategy(views=(FULL,), single=True),
+    "single frames: full frame + closer (shipped)": Strategy(views=(FULL, CLOSER), single=True),
+    "single frames: full frame + 6 tiles": Strategy(views=(FULL, TILE), single=True),
 }
-_TILE = "tile"
 
 OTHER_RUNTIME_EVERY = 11
 """tflite-runtime takes ten times as long: every eleventh burst is asked about."""
@@ -154,22 +169,22 @@ def examined(composed: bool, build_dir: Path = BUILD_DIR) -> Examined:
     labels: tuple[str, ...] = ()
     for fold in folds_examined(build_dir):
         folder = build_dir / "candidates" / f"without_{fold}"
-        paper = json.loads(exam.paper(fold, kind, build_dir).with_suffix(".json").read_text())
-        features = np.load(exam.answers(fold, kind, folder)).astype(np.float32)
+        asked = json.loads(exam.paper(fold, kind, build_dir).read_text())
+        answers = Answers.load(exam.answers(fold, kind, folder))
         head = Head.from_json((folder / "head.json").read_bytes())
-        probabilities, labels = head.probabilities(features), head.labels
-        questions += paper["questions"]
-        owner, view = np.array(paper["owner"]), np.array(paper["view"])
-        event = np.array([q["event"] for q in paper["questions"]])
-        alone = np.isin(np.arange(len(event)), owner[view == _TILE])
+        probabilities, labels = head.probabilities(answers.features), head.labels
+        questions += asked
+        owner, view = answers.owner, answers.view
+        event = np.array([question["event"] for question in asked])
+        alone = np.isin(np.arange(len(event)), owner[view == TILE])
         single.append(alone)
-        looks.append(np.bincount(owner[np.isin(view, STRATEGIES[SHIPPED].views)], minlength=len(event)))
+        panda = labels.index(LABEL_PANDA)
+        shipped = STRATEGIES[SHIPPED].uses(probabilities[:, panda], owner, view, event)
+        looks.append(np.bincount(owner[shipped], minlength=len(event)))
         for name, strategy in STRATEGIES.items():
-            usable = np.isin(view, strategy.views)
-            best[name].append(
-                scored(probabilities[usable], owner[usable], view[usable], event, head, together=strategy.together)
-            )
-            counted = usable & alone[owner] if strategy.single and alone.any() else usable
+            best[name].append(scored(strategy, probabilities, owner, view, event, panda=panda))
+            counted = strategy.uses(probabilities[:, panda], owner, view, event)
+            counted &= alone[owner] if strategy.single and alone.any() else True
             invokes[name].append(counted.sum() / len(np.unique(owner[counted])))
     return Examined(
         questions=questions,
@@ -182,29 +197,30 @@ def examined(composed: bool, build_dir: Path = BUILD_DIR) -> Examined:
 
 
 def scored(
+    strategy: Strategy,
     probabilities: npt.NDArray[np.float32],
     owner: npt.NDArray[Any],
     view: npt.NDArray[Any],
     event: npt.NDArray[Any],
-    head: Head,
     *,
-    together: bool,
+    panda: int,
 ) -> npt.NDArray[np.float32]:
     """Probabilities of views to those of frames, as the gateway's scorer has them.
 
     Args:
+        strategy: which views count.
         probabilities: of views, shape (n, labels).
         owner: the frame of each view.
         view: the name of each view.
         event: the burst of each frame.
-        head: whose probabilities they are.
-        together: as `Strategy`.
+        panda: which of the labels is the red panda.
 
     Returns:
         Shape (frames, labels).
     """
-    best = probabilities[best_views(probabilities[:, head.labels.index(LABEL_PANDA)], owner, len(event))]
-    if together:
+    used = strategy.uses(probabilities[:, panda], owner, view, event)
+    best = probabilities[used][best_views(probabilities[used, panda], owner[used], len(event))]
+    if strategy.together:
         moved = np.isin(np.arange(len(event)), owner[view == MOTION])
         for number in np.unique(event):
             chosen = event == number
@@ -213,8 +229,8 @@ def scored(
 
 
 def other_runtime(fold: int, folder: Path) -> Path:
-    """Where the features by the other runtime are, of every `OTHER_RUNTIME_EVERY`-th burst."""
-    return folder / f"exam_{fold}_composed_tflite.npy"
+    """Where the answers by the other runtime are, to every `OTHER_RUNTIME_EVERY`-th burst."""
+    return folder / f"exam_{fold}_composed_tflite.npz"
 
 
 def _runtimes(thresholds: DayNight, build_dir: Path) -> dict[str, float]:
@@ -225,21 +241,21 @@ def _runtimes(thresholds: DayNight, build_dir: Path) -> dict[str, float]:
         folder = build_dir / "candidates" / f"without_{fold}"
         if not other_runtime(fold, folder).exists():
             continue
-        paper = json.loads(exam.paper(fold, "composed", build_dir).with_suffix(".json").read_text())
-        rows = runtimes.usable(paper, every=OTHER_RUNTIME_EVERY)
+        asked = json.loads(exam.paper(fold, "composed", build_dir).read_text())
         head = Head.from_json((folder / "head.json").read_bytes())
-        asked, owner = np.unique(np.array(paper["owner"])[rows], return_inverse=True)
-        view = np.array(paper["view"])[rows]
-        night = np.array([paper["questions"][i]["night"] for i in asked])
-        event = np.array([paper["questions"][i]["event"] for i in asked])
-        ours = np.load(exam.answers(fold, "composed", folder))[rows].astype(np.float32)
-        said = [
-            scored(head.probabilities(f), owner, view, event, head, together=True)
-            for f in (ours, np.load(other_runtime(fold, folder)))
-        ]
+        both = (Answers.load(path) for path in (exam.answers(fold, "composed", folder), other_runtime(fold, folder)))
+        panda = head.labels.index(LABEL_PANDA)
+        said, frames_of = [], np.unique(Answers.load(other_runtime(fold, folder)).owner)
+        for answers in both:
+            of_these = np.isin(answers.owner, frames_of) & (answers.view != TILE)
+            owner = np.searchsorted(frames_of, answers.owner[of_these])
+            event = np.array([asked[i]["event"] for i in frames_of])
+            probabilities = head.probabilities(answers.features[of_these])
+            said.append(scored(STRATEGIES[SHIPPED], probabilities, owner, answers.view[of_these], event, panda=panda))
+        night = np.array([asked[i]["night"] for i in frames_of])
         verdicts = [_verdicts(probabilities, night, head.labels, thresholds) for probabilities in said]
         panda = head.labels.index(LABEL_PANDA)
-        frames += len(asked)
+        frames += len(frames_of)
         differ += sum(a is not b for a, b in zip(*verdicts, strict=True))
         most = max(most, float(np.abs(said[0][:, panda] - said[1][:, panda]).max()))
     if not frames:

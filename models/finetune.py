@@ -1,11 +1,15 @@
-"""Fine-tuning the backbone's last blocks on composed views. Runs in the model-building environment (torch).
+"""Fine-tuning the backbone on composed views. Runs in the model-building environment (torch).
 
-The early blocks stay as published: their output is computed once (`models.early`), so that an epoch on one core takes
-minutes, not hours. Interrupted, it goes on from its last checkpoint.
+All of the network is trained, its early blocks at a slower rate, in bfloat16 where the processor has it. Interrupted,
+it goes on from its last checkpoint.
 
 There are few animals to learn from, so the network is also asked to go on telling the 1,000 classes it was published
 for: what the published network says of the clean photograph it should say of the animal in the dark as well
-(distillation, https://arxiv.org/abs/1503.02531).
+(distillation, https://arxiv.org/abs/1503.02531). What is written lies part of the way from the published weights to
+the tuned ones (`lite0.between`).
+
+Beside the features the network learns to tell *where* in a picture a red panda is likeliest, for each of 7 x 7 cells:
+that is where the gateway looks closer (`edge_module.scorer`).
 """
 
 import argparse
@@ -24,94 +28,45 @@ from torch import nn
 from torch.nn import functional
 
 from models import lite0
+from models.network import Network, prepared
 from models.pictures import fold_of
 
 LABELS = ("red_panda", "other_animal", "blank")
 _BATCH = 32
 _CHECKPOINT_STEPS = 50
-_WARM_UP_STEPS = 50
+_WARM_UP_STEPS = 100
 _FEATURES, _CLASSES = 1280, 1000
-_KEPT = 0.5
-"""Of the way from the published weights to the tuned ones that is gone in the end (https://arxiv.org/abs/2109.01903):
-what was tuned all the way was sure of red pandas in overexposed scenes that it had not seen."""
+_EARLY_BLOCKS, _EARLY_PACE = 9, 0.3
+"""The stem and so many blocks know edges and textures: they learn at a fraction of the rate."""
 
-_CLASSES_SHARE = 0.35
-"""Of the loss, for the 1,000 classes."""
+_CLASSES_SHARE, _WHERE_SHARE = 0.35, 0.5
+"""Of the loss, for the 1,000 classes, and for where."""
 
+_OTHER_WORTH = 0.3
+"""Where there is no red panda, another animal is worth a closer look, too: it might be one."""
 
-class _Convolution(nn.Module):  # type: ignore[misc]
-    """A folded convolution with TensorFlow's "same" padding, which is uneven where the stride is 2."""
-
-    def __init__(self, weights: lite0.Weights, name: str, *, stride: int = 1, relu6: bool = True) -> None:
-        super().__init__()
-        self.name, self.stride, self.relu6 = name, stride, relu6
-        self.weight = nn.Parameter(torch.tensor(weights[f"{name}.weight"]))
-        self.bias = nn.Parameter(torch.tensor(weights[f"{name}.bias"]))
-        self.groups = self.weight.shape[0] if "depthwise" in name else 1
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        kernel, size = self.weight.shape[2], x.shape[2]
-        pad = max((math.ceil(size / self.stride) - 1) * self.stride + kernel - size, 0)
-        if pad:
-            x = functional.pad(x, (pad // 2, pad - pad // 2) * 2)
-        x = functional.conv2d(x, self.weight, self.bias, self.stride, 0, 1, self.groups)
-        return functional.relu6(x) if self.relu6 else x
+_CELLS, _FINE = 7, 8
+_SETTLING_STEPS = 200
+_MISSING = 0.25
+"""How often a part of a picture is covered."""
 
 
-class _Block(nn.Module):  # type: ignore[misc]
-    def __init__(self, weights: lite0.Weights, block: lite0.Block) -> None:
-        super().__init__()
-        parts = [_Convolution(weights, f"{block.name}_expand_conv")] if block.expands else []
-        parts.append(_Convolution(weights, f"{block.name}_depthwise_conv", stride=block.stride))
-        parts.append(_Convolution(weights, f"{block.name}_project_conv", relu6=False))
-        self.parts, self.skips = nn.Sequential(*parts), block.skips
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.parts(x)
-        return x + y if self.skips else y
-
-
-class Late(nn.Module):  # type: ignore[misc]
-    """The blocks that are trained: the early part's output to 1,280 features."""
-
-    def __init__(self, weights: lite0.Weights) -> None:
-        super().__init__()
-        last = [_Block(weights, b) for b in list(lite0.blocks())[lite0.FIRST_TRAINED_BLOCK :]]
-        self.parts = nn.Sequential(*last, _Convolution(weights, "_conv_head"))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, 192, 7, 7) to (n, 1280)."""
-        features: torch.Tensor = self.parts(x).mean((2, 3))
-        return features
-
-    def folded(self) -> dict[str, npt.NDArray[np.float32]]:
-        """The weights, as `lite0.fold` names them."""
-        found = {}
-        for part in self.modules():
-            if isinstance(part, _Convolution):
-                found[f"{part.name}.weight"] = part.weight.detach().numpy().copy()
-                found[f"{part.name}.bias"] = part.bias.detach().numpy().copy()
-        return found
-
-
-def rows_of(stems: Sequence[Path], fold: int | None, folds: int) -> list[tuple[int, int, dict[str, Any]]]:
+def rows_of(stems: Sequence[Path], fold: int, folds: int) -> list[tuple[int, int, dict[str, Any]]]:
     """The views to learn from: number of the stem, row in it, what it is. None of their sources lies in `fold`."""
     return [
         (s, i, row)
         for s, stem in enumerate(stems)
         for i, row in enumerate(json.loads(stem.with_suffix(".json").read_text()))
-        if fold is None or all(fold_of(group, folds) != fold for group in row["source"].split("+"))
+        if all(fold_of(group, folds) != fold for group in row["source"].split("+"))
     ]
 
 
-def _teacher(rows: Sequence[dict[str, Any]], path: Path, weights: lite0.Weights) -> tuple[torch.Tensor, torch.Tensor]:
+def _teacher(rows: Sequence[dict[str, Any]], path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """What the published network says of the clean photographs behind some views: classes (n, 1000), known (n)."""
     said = torch.zeros(len(rows), _CLASSES)
     known = torch.zeros(len(rows))
-    with np.load(path) as features:
-        photographs = {group: torch.from_numpy(features[group]) for group in features.files}
-    layer = torch.from_numpy(weights["_fc.weight"]), torch.from_numpy(weights["_fc.bias"])
-    classes = {g: functional.linear(f, *layer).softmax(1).mean(0) for g, f in photographs.items()}
+    with np.load(path) as kept:
+        classes = {group: torch.from_numpy(kept[group]) for group in kept.files}
     for i, row in enumerate(rows):
         behind = [group for group in row["source"].split("+") if group in classes]
         # Where there are several, the first one is what the label is about.
@@ -121,10 +76,13 @@ def _teacher(rows: Sequence[dict[str, Any]], path: Path, weights: lite0.Weights)
 
 
 def _weights(rows: Sequence[dict[str, Any]]) -> npt.NDArray[np.float32]:
-    """Rare labels count more, nights a little more: they are what the trial found hardest."""
+    """Rare labels count more, nights a little more: they are what the trial found hardest. Where unsure, nothing."""
     labels = [row["label"] for row in rows]
     share = {label: labels.count(label) / len(labels) for label in LABELS}
-    weight = [share[str(row["label"])] ** -0.5 * (1.2 if row["night"] else 1.0) for row in rows]
+    weight = [
+        share[label] ** -0.5 * (1.2 if row["night"] else 1.0) if (label := str(row["label"])) in share else 0.0
+        for row in rows
+    ]
     return np.array(weight, np.float32) / np.float32(np.mean(weight))
 
 
@@ -133,18 +91,18 @@ class Course:
     """How to train.
 
     Args:
-        stems: views, as `models.views` stores them, and beside each what `models.early` made of it.
-        fold: views with a source in it are left out; None for none.
+        stems: views, as `models.views` stores them.
+        fold: views with a source in it are left out.
         folds: how many folds there are.
-        teacher: .npz of the published network's features (n, 1280) of the clean photographs, by group.
+        teacher: .npz of what the published network says of the clean photographs, (1000) by group.
         steps: of 32 views each; the learning rate falls by a cosine to nothing.
-        seed: of order, flips and dropout.
+        seed: of order, changes of pictures and dropout.
         rate: learning rate to begin with.
         checkpoint: written now and then, read if it is there.
     """
 
     stems: Sequence[Path]
-    fold: int | None
+    fold: int
     folds: int
     teacher: Path
     steps: int
@@ -153,25 +111,83 @@ class Course:
     checkpoint: Path
 
 
-def tune(late: Late, weights: lite0.Weights, course: Course) -> None:
-    """Train the late blocks in place; they come with the published `weights`."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Lessons:
+    """All views a network may learn from, and what is known of them."""
+
+    views: Sequence[npt.NDArray[np.uint8]]
+    rows: Sequence[tuple[int, int, dict[str, Any]]]
+
+    def batch(self, step: int, seed: int) -> npt.NDArray[np.int64]:
+        """The rows of one step: every epoch is another order of all rows."""
+        epoch, at = divmod(step, len(self.rows) // _BATCH)
+        order = np.random.default_rng([seed, epoch]).permutation(len(self.rows))
+        return order[at * _BATCH : (at + 1) * _BATCH]
+
+    def seen(self, batch: npt.NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Pictures, changed; what each of 7 x 7 cells is worth (n, 7, 7); whether that is known (n)."""
+        chosen = [self.rows[i] for i in batch]
+        x, worth = changed(
+            prepared(np.stack([self.views[stem][row] for stem, row, _ in chosen])),
+            torch.stack([_worth(row) for _, _, row in chosen]),
+        )
+        return x, worth, torch.tensor([float(row["known"]) for _, _, row in chosen])
+
+
+def _worth(row: dict[str, Any]) -> torch.Tensor:
+    """1 where a red panda is, less where another animal is: (56, 56)."""
+    side = _CELLS * _FINE
+    worth = torch.zeros(side, side)
+    if row["animal"]:
+        left, top, right, bottom = (round(v * side) for v in row["animal"])
+        panda = any(group.startswith("red_panda") for group in row["source"].split("+"))
+        worth[top : max(bottom, top + 1), left : max(right, left + 1)] = 1.0 if panda else _OTHER_WORTH
+    return worth
+
+
+def _where_loss(said: torch.Tensor, worth: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of cells; those with an animal count as much as all the others."""
+    loss = functional.binary_cross_entropy_with_logits(said, worth, reduction="none") * known[:, None, None]
+    with_animal = (worth > 0.1).float() * known[:, None, None]  # noqa: PLR2004 - a tenth of a cell
+    without = known[:, None, None] - with_animal
+    return (loss * with_animal).sum() / with_animal.sum().clamp(min=1) + (loss * without).sum() / without.sum().clamp(
+        min=1
+    )
+
+
+def settle(network: Network, where: nn.Module, lessons: _Lessons, seed: int) -> None:
+    """Fit `where` to a network that no longer changes."""
+    optimiser = torch.optim.AdamW(where.parameters(), lr=2e-3, weight_decay=1e-3)
+    network.eval()
+    for step in range(_SETTLING_STEPS):
+        x, worth, known = lessons.seen(lessons.batch(step, seed + 1))
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            maps = network.maps(x).float()
+        optimiser.zero_grad()
+        _where_loss(where(maps)[:, 0], worth, known).backward()
+        for group in optimiser.param_groups:
+            group["lr"] = 2e-3 * (1 - step / _SETTLING_STEPS)
+        optimiser.step()
+
+
+def tune(network: Network, where: nn.Module, weights: lite0.Weights, lessons: _Lessons, course: Course) -> None:
+    """Train the network in place, and where to look; it comes with the published `weights`."""
     torch.manual_seed(course.seed)
-    chosen = rows_of(course.stems, course.fold, course.folds)
-    rows = [row for _, _, row in chosen]
-    maps = [np.load(stem.with_name(f"{stem.name}_early.npy"), mmap_mode="r") for stem in course.stems]
-    target = torch.tensor([LABELS.index(row["label"]) for row in rows])
+    rows = [row for _, _, row in lessons.rows]
+    target = torch.tensor([LABELS.index(row["label"]) if row["label"] in LABELS else 0 for row in rows])
     weight = torch.from_numpy(_weights(rows))
-    said, known = _teacher(rows, course.teacher, weights)
+    said, known = _teacher(rows, course.teacher)
     head, classes = nn.Linear(_FEATURES, len(LABELS)), nn.Linear(_FEATURES, _CLASSES)
     nn.init.zeros_(head.weight)
     classes.load_state_dict(
         {"weight": torch.from_numpy(weights["_fc.weight"]), "bias": torch.from_numpy(weights["_fc.bias"])}
     )
-    late.to(memory_format=torch.channels_last)
+    early, late = network.parts[: 1 + _EARLY_BLOCKS], network.parts[1 + _EARLY_BLOCKS :]
     optimiser = torch.optim.AdamW(
         [
+            {"params": early.parameters(), "lr": _EARLY_PACE * course.rate, "weight_decay": 1e-3},
             {"params": late.parameters(), "lr": course.rate, "weight_decay": 1e-3},
-            {"params": head.parameters(), "lr": 5 * course.rate, "weight_decay": 1e-2},
+            {"params": [*head.parameters(), *where.parameters()], "lr": 5 * course.rate, "weight_decay": 1e-2},
             {"params": classes.parameters(), "lr": course.rate, "weight_decay": 1e-3},
         ]
     )
@@ -180,27 +196,32 @@ def tune(late: Late, weights: lite0.Weights, course: Course) -> None:
         return min(1, (step + 1) / _WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / max(1, course.steps)))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, pace)
-    state = {"late": late, "head": head, "classes": classes, "optimiser": optimiser, "schedule": schedule}
+    state = {
+        "network": network, "head": head, "classes": classes, "where": where, "optimiser": optimiser,
+        "schedule": schedule,
+    }  # fmt: skip
     done, recent, began = 0, 1.0, time.monotonic()
     if course.checkpoint.exists():
         stored = torch.load(course.checkpoint, weights_only=True)
         done = stored.pop("step")
         for name, part in state.items():
             part.load_state_dict(stored[name])
-    late.train()
+    network.train()
     print(f"{len(rows)} views, {course.steps} steps", flush=True)  # noqa: T201 - a command line prints
     for step in range(done, course.steps):
-        batch = _batch(step, len(rows), course.seed)
-        seen = np.stack([maps[chosen[i][0]][chosen[i][1]] for i in batch])
-        x = torch.from_numpy(seen).float().permute(0, 3, 1, 2)
-        x = torch.where(torch.rand(_BATCH, 1, 1, 1) < 0.5, x.flip(3), x)  # noqa: PLR2004 - half are mirrored
-        features = functional.dropout(late(x.contiguous(memory_format=torch.channels_last)), 0.2)
-        loss = functional.cross_entropy(head(features), target[batch], reduction="none", label_smoothing=0.04)
-        finer = functional.cross_entropy(classes(features), said[batch], reduction="none") * known[batch]
+        batch = lessons.batch(step, course.seed)
+        x, worth, told = lessons.seen(batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            maps = network.maps(x)
+            features = functional.dropout(maps.mean((2, 3)), 0.2)
+            coarse, fine, place = head(features).float(), classes(features).float(), where(maps)[:, 0].float()
+        loss = functional.cross_entropy(coarse, target[batch], reduction="none", label_smoothing=0.04)
+        finer = functional.cross_entropy(fine, said[batch], reduction="none") * known[batch]
         mean = ((loss + _CLASSES_SHARE * finer) * weight[batch]).mean()
+        mean = mean + _WHERE_SHARE * _where_loss(place, worth, told)
         optimiser.zero_grad()
         mean.backward()
-        nn.utils.clip_grad_norm_(late.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         schedule.step()
         recent += 0.05 * (float(loss.detach().mean()) - recent)
@@ -210,10 +231,32 @@ def tune(late: Late, weights: lite0.Weights, course: Course) -> None:
             torch.save({"step": step + 1} | {n: p.state_dict() for n, p in state.items()}, course.checkpoint)
 
 
-def _batch(step: int, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """The rows of one step: every epoch is another order of all rows."""
-    epoch, at = divmod(step, count // _BATCH)
-    return np.random.default_rng([seed, epoch]).permutation(count)[at * _BATCH : (at + 1) * _BATCH]
+def changed(x: torch.Tensor, worth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each picture a little otherwise: mirrored, zoomed, shifted, lit; some with a part missing.
+
+    Args:
+        x: (n, 3, 224, 224)
+        worth: (n, 56, 56)
+
+    Returns:
+        x, and what became of worth, in cells: (n, 7, 7).
+    """
+    n = len(x)
+    zoom = torch.empty(n).uniform_(0.75, 1.05)
+    turn = torch.zeros(n, 2, 3)
+    turn[:, 0, 0] = zoom * torch.where(torch.rand(n) < 0.5, -1.0, 1.0)  # noqa: PLR2004 - half are mirrored
+    turn[:, 1, 1] = zoom * torch.empty(n).uniform_(0.9, 1.1)
+    turn[:, :, 2] = torch.empty(n, 2).uniform_(-1, 1) * (1 - zoom.clamp(max=1.0))[:, None] * 0.8
+    grid = functional.affine_grid(turn, list(x.shape), align_corners=False)
+    x = functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    fine = functional.affine_grid(turn, [n, 1, *worth.shape[1:]], align_corners=False)
+    worth = functional.grid_sample(worth[:, None], fine, align_corners=False)
+    x = x * torch.empty(n, 1, 1, 1).uniform_(0.75, 1.25) + torch.empty(n, 1, 1, 1).uniform_(-0.15, 0.15)
+    for i in (torch.rand(n) < _MISSING).nonzero().flatten().tolist():
+        size, at = torch.randint(30, 90, (2,)), torch.randint(0, 160, (2,))
+        x[i, :, at[0] : at[0] + size[0], at[1] : at[1] + size[1]] = float(torch.empty(1).uniform_(-0.8, 0.6))
+    x = x.clamp(-1, 1).contiguous(memory_format=torch.channels_last)
+    return x, functional.avg_pool2d(worth, _FINE)[:, 0]
 
 
 def main() -> None:
@@ -221,10 +264,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help=".npz to start from")
     parser.add_argument("--views", type=Path, nargs="+", required=True, help="stems of views")
-    parser.add_argument("--teacher", type=Path, required=True, help=".npz of features of the clean photographs")
+    parser.add_argument("--teacher", type=Path, required=True, help=".npz of what the published network says")
     parser.add_argument("--out", type=Path, required=True, help=".npz to write")
-    parser.add_argument("--fold", type=int, help="leave out views with a source in this fold")
+    parser.add_argument("--fold", type=int, required=True, help="leave out views with a source in this fold")
     parser.add_argument("--folds", type=int, required=True, help="how many folds there are")
+    parser.add_argument("--kept", type=float, required=True, help="of the way to the tuned weights: 0 to 1")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=1)
@@ -233,7 +277,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     with np.load(arguments.weights) as published:
         weights = dict(published)
-    late = Late(weights)
+    network, where = Network(weights), nn.Conv2d(_FEATURES, 1, 1)
     course = Course(
         stems=arguments.views,
         fold=arguments.fold,
@@ -244,10 +288,16 @@ def main() -> None:
         rate=arguments.rate,
         checkpoint=arguments.out.with_suffix(".checkpoint"),
     )
-    tune(late, weights, course)
-    tuned = late.folded()
-    half_way = {name: weights[name] + np.float32(_KEPT) * (tuned[name] - weights[name]) for name in tuned}
-    lite0.save(arguments.out, weights | half_way)
+    lessons = _Lessons(
+        views=[np.load(stem.with_suffix(".npy"), mmap_mode="r") for stem in course.stems],
+        rows=rows_of(course.stems, course.fold, course.folds),
+    )
+    tune(network, where, weights, lessons, course)
+    part_way = lite0.between(weights, network.folded(), arguments.kept)
+    settled = Network(weights | part_way)
+    settle(settled, where, lessons, course.seed)
+    told = where.weight.detach().numpy().reshape(-1)
+    lite0.save(arguments.out, weights | part_way | {"_where.weight": told})
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from edge_module.domain import LABEL_PANDA
 from edge_module.errors import ModelError
 from edge_module.head import Head
 from edge_module.model_store import SHIPPED_MODEL_DIR
 from models.evaluate import BAR_WIDTHS, SHIPPED, STRATEGIES, scored
 from models.metrics import Frames, passed
-from models.runtimes import usable
+from models.sit import Answers
 
 _FEATURE_MAX = 6.0
 """Features are means of ReLU6 outputs."""
@@ -31,32 +31,31 @@ _LEVELS = 255
 """One byte a feature, of its root: most features are far below one."""
 
 
-def store(folder: Path, papers: Sequence[Path], features: Mapping[str, npt.NDArray[np.float32]], *, every: int) -> None:
+def store(folder: Path, papers: Sequence[Path], answers: Mapping[str, Sequence[Answers]]) -> None:
     """Write the features of composed test frames into a model's folder.
 
     Args:
         folder: of the shipped model.
-        papers: stems of the test frames of some folds, as `models.exam` stored them.
-        features: by `int8` and `float`: the shipped backbone's, of the usable looks of all folds.
-        every: as `usable`.
+        papers: the test frames of some folds, as `models.exam` stored them.
+        answers: by `int8` and `float`, the shipped backbone's to each paper: to the same events, without tiles.
     """
     columns: dict[str, list[Any]] = {n: [] for n in ("owner", "view", "event", "label", "night", "animal_width")}
-    for fold, stem in enumerate(papers):
-        paper = json.loads(stem.with_suffix(".json").read_text())
-        rows = usable(paper, every=every)
-        asked, owner = np.unique(np.array(paper["owner"])[rows], return_inverse=True)
+    for fold, (paper, answered) in enumerate(zip(papers, answers["int8"], strict=True)):
+        asked, owner = np.unique(answered.owner, return_inverse=True)
         columns["owner"].append(owner + sum(map(len, columns["label"])))
-        columns["view"].append(np.array(paper["view"])[rows])
-        questions = [paper["questions"][i] for i in asked]
-        columns["event"].append(np.array([q["event"] for q in questions]) + 10_000 * fold)
-        columns["label"].append(np.array([q["label"] for q in questions]))
-        columns["night"].append(np.array([q["night"] for q in questions]))
-        columns["animal_width"].append(np.array([q["animal_width"] or np.nan for q in questions], np.float32))
+        columns["view"].append(answered.view)
+        questions = json.loads(paper.read_text())
+        chosen = [questions[i] for i in asked]
+        columns["event"].append(np.array([q["event"] for q in chosen]) + 10_000 * fold)
+        columns["label"].append(np.array([q["label"] for q in chosen]))
+        columns["night"].append(np.array([q["night"] for q in chosen]))
+        columns["animal_width"].append(np.array([q["animal_width"] or np.nan for q in chosen], np.float32))
     evaluation = folder / "evaluation"
     evaluation.mkdir(exist_ok=True)
     arrays: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
-    for name, values in features.items():
-        arrays[name] = np.round(np.sqrt(values / _FEATURE_MAX) * _LEVELS).astype(np.uint8)
+    for name, answered_by in answers.items():
+        features = np.concatenate([answered.features for answered in answered_by])
+        arrays[name] = np.round(np.sqrt(features / _FEATURE_MAX) * _LEVELS).astype(np.uint8)
     arrays["backbone_sha256"] = np.array(hashlib.sha256((folder / "backbone.tflite").read_bytes()).hexdigest())
     np.savez_compressed(evaluation / "features.npz", **arrays)
     (evaluation / "gate.json").write_text(json.dumps(measure(folder), indent=1) + "\n")
@@ -82,11 +81,10 @@ def measure(folder: Path, arithmetic: str = "int8") -> dict[str, float]:
     if str(kept["backbone_sha256"]) != found:
         raise ModelError(f"{folder / 'evaluation' / 'features.npz'}: made by another backbone; run models.train")
     probabilities = head.probabilities(np.square(kept[arithmetic] / np.float32(_LEVELS)) * np.float32(_FEATURE_MAX))
-    best = scored(
-        probabilities, kept["owner"], kept["view"], kept["event"], head, together=STRATEGIES[SHIPPED].together
-    )
+    panda = head.labels.index(LABEL_PANDA)
+    best = scored(STRATEGIES[SHIPPED], probabilities, kept["owner"], kept["view"], kept["event"], panda=panda)
     frames = Frames(
-        panda=np.array([round(float(p), 3) for p in best[:, head.labels.index("red_panda")]]),
+        panda=np.array([round(float(p), 3) for p in best[:, panda]]),
         label=kept["label"],
         night=kept["night"],
         source=kept["label"],

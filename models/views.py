@@ -17,9 +17,11 @@ from tqdm import tqdm
 from edge_module.burst import motion
 from edge_module.domain import Box
 from edge_module.frame import Frame, decode, frame_of, to_input
-from models import pictures
+from models import BUILD_DIR, pictures
 from models.draw import Animal, Shot, draw
-from models.synthesise import BUILD_DIR, Composed, Stock
+from models.synthesise import Composed, Stock
+
+UNSURE = "unsure"
 
 FOLDS = 3
 """Groups are split by hash into thirds. A model is tested on frames all of whose sources it was not trained on."""
@@ -40,13 +42,21 @@ _VISIBLE_MIN = 0.35
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class View:
-    """One labelled picture for the backbone, uint8 (224, 224, 3)."""
+    """One labelled picture for the backbone, uint8 (224, 224, 3).
+
+    Args:
+        label: what can be seen in it; `UNSURE` where a whole frame shows too little of the animal to tell what it is.
+        animal: where the animal is, in shares of the view; None where that is unknown, or nothing is there.
+        known: whether it is known where animals are, or that none is.
+    """
 
     picture: npt.NDArray[np.uint8]
     label: str
     night: bool
     name: str
     source: str
+    animal: Box | None = None
+    known: bool = False
 
 
 def of_burst(composed: Composed, rng: np.random.Generator) -> Iterator[View]:
@@ -55,36 +65,63 @@ def of_burst(composed: Composed, rng: np.random.Generator) -> Iterator[View]:
     boxes = motion([f.whole for f in frames])
     for nth, at in enumerate(rng.permutation(len(frames))[:_FRAMES_USED]):
         frame, moved = frames[at], boxes[at]
-        seen: list[tuple[str, Box | None]] = [("full", None)] if nth == 0 else []
+        looks: list[tuple[str, Box | None]] = [("full", None)] if nth == 0 else []
         if moved:
-            seen.append(("motion", moved))
+            looks.append(("motion", moved))
         animal = composed.boxes[at] if composed.boxes else None
         if animal is not None:
-            seen.append(("near", _near(animal, rng)))
-        for name, box in seen:
+            looks.append(("near", _near(animal, rng)))
+        for name, box in looks:
             label = _label(composed, at, box)
             if label is None:
                 continue
             picture = frame.whole if box is None else to_input(frame.image, box.pixels(*frame.image.size))
-            source = "+".join(composed.sources)
-            yield View(picture=picture, label=label, night=composed.conditions.night, name=name, source=source)
+            yield View(
+                picture=picture,
+                label=label,
+                night=composed.conditions.night,
+                name=name,
+                source="+".join(composed.sources),
+                animal=_within(animal, box) if animal else None,
+                known=True,
+            )
 
 
 def _label(composed: Composed, at: int, box: Box | None) -> str | None:
-    """What can be seen in a view; None where that is in doubt."""
     if not composed.boxes:
         return "blank"
-    animal = composed.boxes[at]
-    if animal is None or composed.visible < _VISIBLE_MIN:
+    return seen(composed.label, composed.boxes[at], composed.visible, box)
+
+
+def seen(label: str, animal: Box | None, visible: float, box: Box | None) -> str | None:
+    """What can be seen in a view of a frame with an animal; None where that is in doubt.
+
+    Args:
+        label: what the animal is.
+        animal: where it is in the frame.
+        visible: how much of it can be seen.
+        box: what the view shows; None for all.
+    """
+    if animal is None or visible < _VISIBLE_MIN:
         return None
     width, height = animal.right - animal.left, animal.bottom - animal.top
     if box is None:
-        return composed.label if width * composed.visible > _FULL_WIDTH_MIN else None
+        return label if width * visible > _FULL_WIDTH_MIN else UNSURE
     across = min(animal.right, box.right) - max(animal.left, box.left)
     down = min(animal.bottom, box.bottom) - max(animal.top, box.top)
     covered = max(0.0, across) * max(0.0, down) / (width * height)
-    small = width * composed.visible < _FULL_WIDTH_MIN * (box.right - box.left)
-    return composed.label if covered > _COVERED_MIN and not small else None
+    small = width * visible < _FULL_WIDTH_MIN * (box.right - box.left)
+    return label if covered > _COVERED_MIN and not small else None
+
+
+def _within(animal: Box, view: Box | None) -> Box | None:
+    """The animal in shares of the view; None if it is outside."""
+    if view is None:
+        return animal
+    width, height = view.right - view.left, view.bottom - view.top
+    left, right = ((min(max(x, view.left), view.right) - view.left) / width for x in (animal.left, animal.right))
+    top, bottom = ((min(max(y, view.top), view.bottom) - view.top) / height for y in (animal.top, animal.bottom))
+    return Box(left=left, top=top, right=right, bottom=bottom) if left < right and top < bottom else None
 
 
 def _near(animal: Box, rng: np.random.Generator) -> Box:
@@ -188,7 +225,11 @@ def main() -> int:
 def store(stem: Path, views: list[View]) -> None:
     """Write views as `stem`.npy and `stem`.json."""
     np.save(stem.with_suffix(".npy"), np.stack([v.picture for v in views]))
-    rows = [{"label": v.label, "night": v.night, "name": v.name, "source": v.source} for v in views]
+    rows = [
+        {"label": v.label, "night": v.night, "name": v.name, "source": v.source, "known": v.known}
+        | {"animal": [v.animal.left, v.animal.top, v.animal.right, v.animal.bottom] if v.animal else None}
+        for v in views
+    ]
     stem.with_suffix(".json").write_text(json.dumps(rows))
 
 

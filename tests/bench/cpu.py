@@ -26,7 +26,7 @@ from PIL import Image
 from edge_module import app, people, settings
 from edge_module.backbone import Backbone
 from edge_module.breath import Breath
-from edge_module.burst import Shot, bursts, events
+from edge_module.burst import Shot, bursts, events, motion
 from edge_module.card import Mount
 from edge_module.clock import SystemClock
 from edge_module.domain import Exif, Media
@@ -37,7 +37,7 @@ from edge_module.ladder import Policy
 from edge_module.ledger import Ledger
 from edge_module.pipeline import COMMIT_ROWS
 from edge_module.scan import JsonReport
-from edge_module.scorer import views
+from edge_module.scorer import Scorer, part
 from edge_module.settling import Finding
 
 FLOOR: Final = ("decode", "invoke", "people, invoke")
@@ -97,6 +97,7 @@ class Bench:
         self._settings = settings.combine(("bench", {}))
         self._model = app.load_model(self._settings)
         self._backbone = Backbone(self._model.backbone, name="backbone.tflite")
+        self._scorer = Scorer(self._model)
         self._mount = Mount(card)
         media = sorted((listed.media for listed in self._mount.files()), key=lambda media: media.path)
         self.frames = len(media)
@@ -146,10 +147,13 @@ class Bench:
             with cpu("resize, motion"):
                 frames.append(frame_of(frame.image))
         with cpu("resize, motion"):
-            looks = [look.picture for of_frame in views(frames) for look in of_frame]
-        for look in looks:
-            with cpu("invoke"):
-                _invoke_bare(self._backbone, look)
+            moved = motion([frame.whole for frame in frames])
+        for frame, seen in zip(frames, self._scorer.looks(frames, moved), strict=True):
+            for look in (one.view for one in seen):
+                with cpu("resize, motion"):
+                    picture = part(look.name, frame, look.box).picture if look.box else look.picture
+                with cpu("invoke"):
+                    _invoke_bare(self._backbone, picture)
         for frame in (frame for media, frame in zip(burst, frames, strict=True) if media.path in self._asked):
             with cpu("people, resize"):
                 picture = people.to_input(frame.image)

@@ -104,6 +104,25 @@ def test_each_frame_shows_its_own_animal() -> None:
         assert covers(box, x, y)
 
 
+def test_a_crop_is_hardly_wider_than_the_animal_wherever_it_was_before() -> None:
+    """Zoom is what the crop is for; half of it is lost where the animal's other places are in it as well."""
+    places = [(60, 100), (96, 100), (132, 100)]
+    frames = [with_animal(forest(n, noise=4), x, y, 44) for n, (x, y) in enumerate(places)]
+    for box, (x, y) in zip(motion(frames), places, strict=True):
+        assert covers(box, x, y, 44)
+        assert box is not None
+        assert (box.right - box.left) * 224 < 2 * 44
+
+
+def test_a_leaf_that_joins_the_animal_does_not_halve_the_zoom() -> None:
+    animal = with_animal(forest(), 100, 100, 40)
+    animal[112:116, 136:200] = 230  # a twig of one cell's thickness
+    box = motion([forest(1), animal, forest(2)])[1]
+    assert covers(box, 100, 100, 40)
+    assert box is not None
+    assert (box.right - box.left) * 224 < 2.5 * 40
+
+
 def test_an_animal_that_comes_late_is_found_where_it_is() -> None:
     boxes = motion([forest(0), forest(1), with_animal(forest(2), 100, 60)])
     assert covers(boxes[2], 100, 60)

@@ -1,4 +1,4 @@
-"""The frames of a burst are scored together: rule 3 of scorer.py."""
+"""The frames of a burst are scored together: rule 4 of scorer.py."""
 
 import numpy as np
 import pytest

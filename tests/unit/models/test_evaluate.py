@@ -12,6 +12,7 @@ from edge_module.model_store import SHIPPED_MODEL_DIR
 from edge_module.verdict import DayNight, Thresholds
 from models.exam import answers, paper
 from models.fit import pack
+from models.sit import Answers
 
 ROOT = SHIPPED_MODEL_DIR.parent.parent
 LABELS = ("red_panda", "other_animal", "blank")
@@ -32,7 +33,7 @@ def examined_by(tmp_path: Path, *, blind: bool) -> Path:
         questions, owner, view, features = [], [], [], []
         for i in range(240):
             label = labels[i % len(labels)]
-            for name in ("full", "motion"):
+            for name in ("full", "closer", "motion"):
                 shown = 2 if blind else LABELS.index(label)
                 feature = rng.random(1280) * 0.1
                 feature[shown] += 1 if name == "motion" else 0.5
@@ -50,11 +51,14 @@ def examined_by(tmp_path: Path, *, blind: bool) -> Path:
                     "visible": None if width is None else 0.9,
                     "source": f"source_{i % 40}",
                     "event": i,
+                    "file": f"{i}.jpg",
                 }
             )
-        stem = paper(0, kind, tmp_path).with_suffix(".json")
-        stem.write_text(json.dumps({"questions": questions, "owner": owner, "view": view}))
-        np.save(answers(0, kind, folder), np.array(features, np.float16))
+        paper(0, kind, tmp_path).write_text(json.dumps(questions))
+        given = Answers(
+            owner=np.array(owner), view=np.array(view), box=np.zeros((len(owner), 4)), features=np.array(features)
+        )
+        given.store(answers(0, kind, folder))
     return tmp_path
 
 

@@ -28,3 +28,9 @@ def test_folding_a_normalisation_keeps_the_convolutions_output() -> None:
 def test_the_first_block_alone_does_not_expand() -> None:
     assert [b.expands for b in lite0.blocks()] == [False] + [True] * 15
     assert sum(b.stride == 2 for b in lite0.blocks()) == 4
+
+
+def test_between_two_networks() -> None:
+    published, tuned = {"a": np.float32([1, 2]), "_fc": np.float32([9])}, {"a": np.float32([3, 2])}
+    assert lite0.between(published, tuned, 0.25)["a"].tolist() == [1.5, 2.0]
+    assert lite0.mean([published, {"a": np.float32([3, 4]), "_fc": np.float32([7])}])["a"].tolist() == [2.0, 3.0]

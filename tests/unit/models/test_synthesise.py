@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge_module.domain import Box
 from edge_module.frame import decode
+from models import foliage
+from models.conditions import Conditions, sample
 from models.cutout import Cutout
 from models.draw import Animal, Shot, draw, figure
-from models.synthesise import Composed, Conditions, compose, sample
+from models.synthesise import Composed, compose
 from models.views import of_burst
 
 PLAIN = Conditions(
@@ -25,7 +28,9 @@ PLAIN = Conditions(
     streak_px=0,
     fog=0.0,
     noise_levels=0.0,
-    gain=1.0,
+    rain=0,
+    highlights=255.0,
+    eyes=0.0,
     quality=90,
     banner=False,
 )
@@ -65,6 +70,34 @@ def test_the_box_is_where_the_animal_is(panda: Cutout, forest: np.ndarray) -> No
 def test_leaves_in_front_hide_part_of_it(panda: Cutout, forest: np.ndarray) -> None:
     free, hidden = composed(panda, forest), composed(panda, forest, replace(PLAIN, hidden=0.4))
     assert hidden.visible < free.visible - 0.2
+
+
+def test_plants_grow_until_they_hide_what_was_asked_for(forest: np.ndarray) -> None:
+    scene, box = forest.astype(np.float32), Box(left=0.4, top=0.4, right=0.6, bottom=0.6)
+    for seed in range(12):
+        veil = foliage.grow(scene, box, 0.3, np.random.default_rng(seed))
+        left, top, right, bottom = (int(v) for v in box.pixels(*scene.shape[1::-1]))
+        assert veil.alpha[top:bottom, left:right].mean() > 0.2
+        assert veil.alpha.mean() < 0.5
+
+
+def test_a_camera_exposes_for_the_highlights(panda: Cutout, forest: np.ndarray) -> None:
+    dark, bright = (
+        np.quantile(decode(composed(panda, forest, replace(PLAIN, highlights=level)).jpegs[0]).whole, 0.97)
+        for level in (130.0, 240.0)
+    )
+    assert dark < 145
+    assert bright > 180
+
+
+def test_eyes_shine_at_night(panda: Cutout, forest: np.ndarray) -> None:
+    night = replace(PLAIN, night=True, highlights=120.0)
+    without, shining = (
+        np.asarray(decode(composed(panda, forest, replace(night, eyes=eyes)).jpegs[0]).image).astype(int)
+        for eyes in (0.0, 1.0)
+    )
+    brighter = (shining - without).max(axis=2) > 60
+    assert 0 < brighter.sum() < 0.01 * brighter.size
 
 
 def test_a_night_has_no_colour(panda: Cutout, forest: np.ndarray) -> None:
