@@ -24,7 +24,7 @@ def own(tmp_path: Path) -> Path:
     for i in (1, 2, 3):
         shutil.copy(GOLDEN / f"panda_burst_{i}.jpg", tmp_path / "red_panda" / "walk")
     shutil.copy(GOLDEN / "deer_day.jpg", tmp_path / "other")
-    shutil.copy(GOLDEN / "leaves_night.jpg", tmp_path / "blank")
+    shutil.copy(GOLDEN / "leaves_day.jpg", tmp_path / "blank")
     (tmp_path / "blank" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     (tmp_path / "blank" / "notes.txt").write_text("not a picture")
     return tmp_path
