@@ -42,14 +42,14 @@ class People:
             self._model: Any = interpreter(content)
             self._model.allocate_tensors()
             (source,) = self._model.get_input_details()
-            (target,) = self._model.get_output_details()
+            targets = self._model.get_output_details()
         except (ValueError, RuntimeError) as exc:
             raise ModelError(f"{name}: not a usable TFLite model ({exc})") from exc
         expected = [1, INPUT_PX, INPUT_PX, 3]
-        shape = list(target["shape"])
-        if list(source["shape"]) != expected or source["dtype"] != np.uint8 or shape[::2] != [1, 2]:
-            raise ModelError(f"{name}: needs uint8 input {expected} and one output [1, n, 2], has {shape}")
-        self._input, self._output = int(source["index"]), int(target["index"])
+        shapes = [list(target["shape"]) for target in targets]
+        if list(source["shape"]) != expected or source["dtype"] != np.uint8 or [s[::2] for s in shapes] != [[1, 2]]:
+            raise ModelError(f"{name}: needs uint8 input {expected} and one output [1, n, 2], has {shapes}")
+        self._input, self._output = int(source["index"]), int(targets[0]["index"])
         self._lock = threading.Lock()
 
     def probability(self, image: Image.Image) -> float:

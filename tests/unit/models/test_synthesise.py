@@ -12,7 +12,7 @@ from models.conditions import Conditions, sample
 from models.cutout import Cutout
 from models.draw import Animal, Shot, draw, figure
 from models.synthesise import Composed, compose
-from models.views import of_burst
+from models.views import UNSURE, of_burst
 
 PLAIN = Conditions(
     night=False,
@@ -111,9 +111,20 @@ def test_the_animal_of_a_near_view_fills_it(panda: Cutout, forest: np.ndarray) -
     assert views["near"].picture.shape == (224, 224, 3)
 
 
-def test_an_animal_too_small_to_see_teaches_nothing(panda: Cutout, forest: np.ndarray) -> None:
+def test_an_animal_too_small_to_tell_teaches_where_it_is_and_not_what(panda: Cutout, forest: np.ndarray) -> None:
     tiny = composed(panda, forest, replace(PLAIN, animal_width=0.07))
-    assert "full" not in {view.name for view in of_burst(tiny, np.random.default_rng(1))}
+    full = next(view for view in of_burst(tiny, np.random.default_rng(1)) if view.name == "full")
+    assert full.label == UNSURE
+    assert full.known
+    assert full.animal in tiny.boxes
+
+
+def test_of_a_part_it_is_told_where_the_animal_is_in_that_part(panda: Cutout, forest: np.ndarray) -> None:
+    near = next(v for v in of_burst(composed(panda, forest), np.random.default_rng(1)) if v.name == "near")
+    assert near.animal is not None
+    assert near.animal.right - near.animal.left > 0.4
+    blank = compose(forest, [], PLAIN, np.random.default_rng(1), place="drawn forest")
+    assert {(view.animal, view.known) for view in of_burst(blank, np.random.default_rng(1))} == {(None, True)}
 
 
 def test_conditions_cover_what_traps_meet() -> None:
