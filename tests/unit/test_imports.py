@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOUSES = ("edge_module", "cloud_sync", "deployment", "models", "tests")
 
 CONTRACT = {"wire", "as_json", "columns", "fields", "domain", "errors", "bundle_format", "model_wire"}
-SCORING_PATH = {"frame", "burst", "backbone", "head", "scorer", "verdict", "model_store"}
+SCORING_PATH = {"frame", "burst", "gaze", "backbone", "head", "scorer", "verdict", "model_store"}
 MAY_IMPORT = {
     "edge_module": {"edge_module"},
     "cloud_sync": {"cloud_sync"} | {f"edge_module.{room}" for room in CONTRACT | SCORING_PATH},
