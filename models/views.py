@@ -205,7 +205,7 @@ def main() -> int:
     """Render and store as .npy (pictures) and .json (what they are)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fold", type=int, required=True, help="the fold to leave out")
-    parser.add_argument("--bursts", type=int, default=1300, help="red panda bursts; other labels in proportion")
+    parser.add_argument("--bursts", type=int, default=1500, help="red panda bursts; other labels in proportion")
     arguments = parser.parse_args()
     try:
         labelled = [p for p in pictures.read() if p.fold(FOLDS) != arguments.fold]
