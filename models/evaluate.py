@@ -243,10 +243,10 @@ def _runtimes(thresholds: DayNight, build_dir: Path) -> dict[str, float]:
             continue
         asked = json.loads(exam.paper(fold, "composed", build_dir).read_text())
         head = Head.from_json((folder / "head.json").read_bytes())
-        both = (Answers.load(path) for path in (exam.answers(fold, "composed", folder), other_runtime(fold, folder)))
+        ours, theirs = (Answers.load(p) for p in (exam.answers(fold, "composed", folder), other_runtime(fold, folder)))
         panda = head.labels.index(LABEL_PANDA)
-        said, frames_of = [], np.unique(Answers.load(other_runtime(fold, folder)).owner)
-        for answers in both:
+        said, frames_of = [], np.unique(theirs.owner)
+        for answers in (ours, theirs):
             of_these = np.isin(answers.owner, frames_of) & (answers.view != TILE)
             owner = np.searchsorted(frames_of, answers.owner[of_these])
             event = np.array([asked[i]["event"] for i in frames_of])
@@ -254,7 +254,6 @@ def _runtimes(thresholds: DayNight, build_dir: Path) -> dict[str, float]:
             said.append(scored(STRATEGIES[SHIPPED], probabilities, owner, answers.view[of_these], event, panda=panda))
         night = np.array([asked[i]["night"] for i in frames_of])
         verdicts = [_verdicts(probabilities, night, head.labels, thresholds) for probabilities in said]
-        panda = head.labels.index(LABEL_PANDA)
         frames += len(frames_of)
         differ += sum(a is not b for a, b in zip(*verdicts, strict=True))
         most = max(most, float(np.abs(said[0][:, panda] - said[1][:, panda]).max()))
