@@ -365,13 +365,14 @@ class Cards:
     def _look_at(self, place: _Place) -> bool:
         """Look at a card, and read it if it is not as it was read. Returns whether it was read."""
         mount = Mount(place.root, io=place.io, uuid_of=self._uuid_of)
+        is_empty = place.mounted is None and mount.is_empty()
+        card_id = "" if is_empty else mount.identify().card_id
         if self._mounts.at(place.root) != place.mounted:
-            return False  # it came, or went, just now: `_meet` takes up what is here
-        if place.mounted is None and mount.is_empty():
+            return False  # it came, or went, while it was asked for its id: `_meet` takes up what is here
+        if is_empty:
             # No card, but where one was mounted, or where a camera is going to write.
             self._set(place, state=PlaceState.EMPTY, card_id="")
             return False
-        card_id = mount.identify().card_id
         if other := self._claim(place, card_id):
             self._set_aside(place, other)
             return False

@@ -19,7 +19,7 @@ from edge_module.card import Mount
 from edge_module.cards import HUNG_S, CardSeen, PlaceState
 from edge_module.ceiling import Ceiling
 from edge_module.domain import CardReceipt, ReadingState
-from edge_module.mounts import MountTable, parse
+from edge_module.mounts import MOUNTINFO, MountTable, parse
 from edge_module.pipeline import Pipeline
 from edge_module.turns import Turns
 from edge_module.volumes import filesystem_uuid
@@ -305,6 +305,29 @@ def test_of_two_cards_with_one_uuid_the_second_waits_and_a_card_mounted_twice_is
             gateway.wait(name, PlaceState.EMPTY)
         assert gateway.receipt("second").seen == 1
         assert [code for code, _ in gateway.alerts()] == ["card_conflict"]
+
+
+@needs_mounts
+def test_a_card_that_is_mounted_again_while_it_is_looked_at_is_no_conflict(tmp_path: Path) -> None:
+    table = tmp_path / "table"
+
+    def uuid_of(_: int) -> str:  # asked for in the middle of a look: the table tells of the second mount from here on
+        with tempfile.NamedTemporaryFile(dir=tmp_path, delete=False) as whole:
+            whole.write(MOUNTINFO.read_bytes())
+        Path(whole.name).replace(table)
+        return "6B1A-0F2E"
+
+    with contextlib.ExitStack() as stack:
+        beside = stack.enter_context(mounted(tmp_path / "beside"))
+        (beside / "a.jpg").write_bytes(jpeg(1))
+        stack.enter_context(mounted(tmp_path / "cards" / "first", "--bind", str(beside)))
+        table.write_bytes(MOUNTINFO.read_bytes())
+        stack.enter_context(mounted(tmp_path / "cards" / "again", "--bind", str(beside)))
+        gateway = stack.enter_context(running(tmp_path, mountinfo=table, uuid_of=uuid_of))
+        gateway.wait("first", PlaceState.READ, PlaceState.TWICE)
+        gateway.wait("again", PlaceState.READ, PlaceState.TWICE)
+        assert {seen.state for seen in gateway.cards.seen()} == {PlaceState.READ, PlaceState.TWICE}
+        assert gateway.alerts() == []
 
 
 def test_a_uuid_is_known_from_udevs_links_or_its_database(tmp_path: Path) -> None:
