@@ -148,7 +148,5 @@ def _box_around(cells: npt.NDArray[np.intp], change: npt.NDArray[np.float32], si
     y, x = weight @ cells + 0.5  # the middles of cells
     spread = np.sqrt(weight @ (cells + 0.5 - (y, x)) ** 2)
     extent = (2 * _SPREADS * float(spread.max()) + 1) / side * (1 + 2 * _MARGIN)
-    # Square in fractions: the crop keeps the frame's aspect, which is what the backbone sees in full frames.
-    half = min(max(extent, _SIDE_MIN), _SIDE_MAX) / 2
-    x, y = min(max(float(x) / side, half), 1 - half), min(max(float(y) / side, half), 1 - half)
-    return Box(left=x - half, top=y - half, right=x + half, bottom=y + half)
+    # The crop keeps the frame's aspect, which is what the backbone sees in full frames.
+    return Box.square(float(x) / side, float(y) / side, min(max(extent, _SIDE_MIN), _SIDE_MAX))

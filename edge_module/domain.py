@@ -128,6 +128,13 @@ class Box:
         if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
             raise ValueError(f"a box must have an inside, within the frame: {self}")
 
+    @classmethod
+    def square(cls, x: float, y: float, side: float) -> "Box":
+        """A square in fractions, so of the frame's aspect, around a point: moved inside where it would stick out."""
+        half = side / 2
+        x, y = min(max(x, half), 1 - half), min(max(y, half), 1 - half)
+        return cls(left=x - half, top=y - half, right=x + half, bottom=y + half)
+
     def pixels(self, width_px: int, height_px: int) -> tuple[float, float, float, float]:
         """The same in pixels of a picture of that size: left, top, right, bottom."""
         return self.left * width_px, self.top * height_px, self.right * width_px, self.bottom * height_px

@@ -24,6 +24,4 @@ def closer(where: npt.NDArray[np.float32]) -> Box:
     beside = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
     weight = np.exp(where[beside] - where[row, column])
     y, x = (np.indices(where.shape)[:, beside[0], beside[1]] * weight).sum(axis=(1, 2)) / weight.sum() + 0.5
-    half = _SIDE / 2
-    x, y = (min(max(float(at) / cells, half), 1 - half) for at, cells in ((x, columns), (y, rows)))
-    return Box(left=x - half, top=y - half, right=x + half, bottom=y + half)
+    return Box.square(float(x) / columns, float(y) / rows, _SIDE)

@@ -127,11 +127,10 @@ def _within(animal: Box, view: Box | None) -> Box | None:
 def _near(animal: Box, rng: np.random.Generator) -> Box:
     """A square around the animal, too large and off its centre by as much as motion crops are."""
     side = max(animal.right - animal.left, animal.bottom - animal.top) * rng.uniform(0.9, 2.0)
-    half = min(max(side, 0.12), 0.9) / 2
-    x = (animal.left + animal.right) / 2 + rng.normal(0, 0.3) * half
-    y = (animal.top + animal.bottom) / 2 + rng.normal(0, 0.3) * half
-    x, y = min(max(x, half), 1 - half), min(max(y, half), 1 - half)
-    return Box(left=x - half, top=y - half, right=x + half, bottom=y + half)
+    side = min(max(side, 0.12), 0.9)
+    x = (animal.left + animal.right) / 2 + rng.normal(0, 0.3) * side / 2
+    y = (animal.top + animal.bottom) / 2 + rng.normal(0, 0.3) * side / 2
+    return Box.square(x, y, side)
 
 
 def of_real(labelled: pictures.Labelled, rng: np.random.Generator) -> Iterator[View]:
