@@ -15,6 +15,9 @@ from models.cutout import Cutout
 Plane = npt.NDArray[Any]
 Picture = npt.NDArray[Any]
 
+Met = tuple[tuple[slice, slice], tuple[slice, slice]]
+"""Rows and columns of a frame, and those of the animal that lie there."""
+
 _EYES_PX, _EYE_LEVELS, _EYES_TRIED = 96, 28, 6
 """Eyes are looked for in a cut-out of this width; that much darker than their surroundings; among so many spots."""
 
@@ -67,8 +70,8 @@ class Actor:
             return None
         return Box(left=max(0.0, left / width), top=max(0.0, self.top / height), right=right, bottom=bottom)
 
-    def paste(self, frame: Plane, when: float) -> tuple[slice, slice] | None:
-        """Paste into a frame; returns the part of the frame that it was pasted into, None where it is outside."""
+    def paste(self, frame: Plane, when: float) -> Met | None:
+        """Paste into a frame; None where it is outside."""
         height, width = frame.shape[:2]
         h, w = self.alpha.shape
         left, top = round(self.left + when * self.step_px), round(self.top)
@@ -77,15 +80,14 @@ class Actor:
             return None
         part = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
         frame[y0:y1, x0:x1] += self.alpha[part][..., None] * (self.rgb[part] - frame[y0:y1, x0:x1])
-        return np.s_[y0:y1, x0:x1]
+        return np.s_[y0:y1, x0:x1], part
 
-    def visible(self, where: tuple[slice, slice] | None, when: float, behind: Plane | None) -> float:
+    def visible(self, met: Met | None, behind: Plane | None) -> float:
         """The share of the animal that is inside the frame and not behind plants."""
-        if where is None:
+        if met is None:
             return 0.0
-        left, top = round(self.left + when * self.step_px), round(self.top)
-        rows, columns = where
-        seen = self.alpha[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        where, part = met
+        seen = self.alpha[part]
         if behind is not None:
             seen = seen * (1 - behind[where])
         return float(seen.sum() / max(1.0, self.alpha.sum()))

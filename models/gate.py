@@ -20,7 +20,8 @@ from edge_module.domain import LABEL_PANDA
 from edge_module.errors import ModelError
 from edge_module.head import Head
 from edge_module.model_store import SHIPPED_MODEL_DIR
-from models.evaluate import BAR_WIDTHS, SHIPPED, STRATEGIES, scored
+from models.answered import SHIPPED, STRATEGIES, scored
+from models.evaluate import BAR_WIDTHS
 from models.metrics import Frames, passed
 from models.sit import Answers
 

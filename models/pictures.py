@@ -33,6 +33,12 @@ _WARM_BLOODED = ((1_514_668, 1_622_779), (1_795_545, 1_883_070), (2_002_556, 2_1
 """WordNet numbers of ImageNet's birds and mammals, by eye from its list of classes."""
 
 
+def synset_of(name: str) -> int | None:
+    """The number of the ImageNet class in a file's or a group's name, where there is one."""
+    found = _SYNSET.search(name)
+    return int(found[1]) if found else None
+
+
 def fold_of(group: str, folds: int) -> int:
     """Which of some folds a group belongs to."""
     return hashlib.sha256(group.encode()).digest()[0] % folds
@@ -65,8 +71,8 @@ class Labelled:
     @property
     def warm_blooded(self) -> bool:
         """Whether a photograph shows a mammal or bird, by its ImageNet synset: what a trap's heat sensor fires at."""
-        synset = _SYNSET.search(self.path.name)
-        return synset is None or any(low <= int(synset[1]) <= high for low, high in _WARM_BLOODED)
+        synset = synset_of(self.path.name)
+        return synset is None or any(low <= synset <= high for low, high in _WARM_BLOODED)
 
     def fold(self, folds: int) -> int:
         """Which fold the picture's group belongs to: the same on every machine and in every run."""

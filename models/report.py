@@ -8,7 +8,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 
-from models.evaluate import BAR, STRICT, Examined
+from models.answered import Examined
+from models.evaluate import BAR, STRICT
 from models.golden import write_sums
 from models.metrics import Frames
 
@@ -92,6 +93,7 @@ def _sections(found: Mapping[str, Any]) -> list[str]:
         ]
     lines += ["", "### By size and by how much is hidden", "", "![By width](evaluation/width.svg)", ""]
     lines += ["![By visible share](evaluation/visible.svg)", ""]
+    lines += ["### Other animals passed on, by kind of source", "", *_table(found["by_kind"])]
     lines += ["### Verdicts", "", "| on the frame | panda | review | other | blank |", "|---|---|---|---|---|"]
     for label, row in found["confusion"].items():
         lines.append(f"| {label} | " + " | ".join(str(row[v]) for v in ("panda", "review", "other", "blank")) + " |")

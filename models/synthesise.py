@@ -83,11 +83,11 @@ def compose(
         swayed = conditions.sway_px * rng.standard_normal()
         shift = rng.normal(0, conditions.shift_px, 2)
         frame, when = _sway(scene, field * swayed, shift), i - (conditions.frames - 1) / 2
-        alphas = [actor.paste(frame, when) for actor in reversed(actors)]
+        met = [actor.paste(frame, when) for actor in reversed(actors)]
         behind = veil.over(frame, (float(swayed + shift[0]), float(shift[1]))) if veil else None
         if actors:
             boxes.append(actors[0].box(when, width, height))
-            visible.append(actors[0].visible(alphas[-1], when, behind))
+            visible.append(actors[0].visible(met[-1], behind))
         frames.append(frame)
     exposed = camera.exposure(frames[0], conditions)
     jpegs = [camera.take(frame, exposed, conditions, rng) for frame in frames]
