@@ -105,11 +105,16 @@ def build(weights: Path, out: Path, *, int8: bool = True) -> None:
     BUILD_DIR.mkdir(exist_ok=True)
     arguments = ["--weights", str(weights), "--out", str(out)]
     if int8:
-        sample = BUILD_DIR / "calibration.npy"
-        if not sample.exists():
-            np.save(sample, calibration())
-        arguments += ["--calibration", str(sample)]
+        arguments += ["--calibration", str(calibration_sample())]
     run("models.convert", *arguments)
+
+
+def calibration_sample() -> Path:
+    """What ranges of activations are measured on, as .npy under build/."""
+    sample = BUILD_DIR / "calibration.npy"
+    if not sample.exists():
+        np.save(sample, calibration())
+    return sample
 
 
 def build_people(out: Path) -> None:

@@ -3,6 +3,7 @@
 https://docs.opencv.org/4.x/d8/d83/tutorial_py_grabcut.html
 """
 
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge_module.files import write_durably
 from models.pictures import Labelled
 
 Picture = npt.NDArray[Any]  # uint8; OpenCV's stubs do not say which
@@ -66,7 +68,9 @@ def cut_outs(sources: list[Labelled], cache: Path) -> list[Cutout]:
         if not kept.exists():
             fresh = cut_out(source)
             rgba = fresh.rgba if fresh else np.zeros((0, 0, 4), np.uint8)
-            np.savez_compressed(kept, rgba=rgba, cut=np.array(fresh.cut if fresh else (False,) * 4))
+            content = io.BytesIO()
+            np.savez_compressed(content, rgba=rgba, cut=np.array(fresh.cut if fresh else (False,) * 4))
+            write_durably(kept, content.getvalue())  # another process may want it at the same time
         with np.load(kept) as stored:
             rgba, sides = stored["rgba"], stored["cut"]
         if rgba.size:

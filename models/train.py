@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ from edge_module.domain import Box
 from edge_module.model_store import SHIPPED_MODEL_DIR
 from edge_module.scorer import FULL
 from edge_module.verdict import DayNight, Thresholds
-from models import BUILD_DIR, evaluate, exam, gate, golden, known, lite0, pictures, sit, views
-from models.build import ROOT, BuildError, build, published_weights, run
+from models import BUILD_DIR, answered, evaluate, exam, gate, golden, known, lite0, pictures, sit, views
+from models.build import ROOT, BuildError, build, calibration_sample, published_weights, run
 from models.fit import cooled, fit
 from models.pictures import fold_of
 from models.views import FOLDS
@@ -99,10 +99,9 @@ def _views(fold: int) -> Path:
 _STEMS = tuple(_views(fold) for fold in _EXAMINED)
 
 
-def _render() -> None:
-    for fold in _EXAMINED:
-        if not _views(fold).with_suffix(".json").exists():
-            _module("models.views", "--fold", str(fold))
+def _render(fold: int) -> None:
+    if not _views(fold).with_suffix(".json").exists():
+        _module("models.views", "--fold", str(fold))
 
 
 def _drawn() -> Path:
@@ -128,20 +127,20 @@ def _teacher() -> Path:
     return kept
 
 
-def _tune(candidate: Candidate, threads: int) -> Path:
+def _tune(candidate: Candidate) -> Path:
     """Weights of a candidate: tuned, or for the one that ships the mean of those that are examined."""
     tuned = candidate.folder / "weights.npz"
     if tuned.exists():
         return tuned
     if candidate.fold is None:
-        halves = [dict(np.load(_tune(Candidate(fold=fold), threads))) for fold in _EXAMINED]
+        halves = [dict(np.load(_tune(Candidate(fold=fold)))) for fold in _EXAMINED]
         lite0.save(tuned, lite0.mean(halves))
     else:
         run(
             "models.finetune",
             *("--weights", str(published_weights()), "--teacher", str(_teacher()), "--out", str(tuned)),
             *("--views", *map(str, _STEMS), "--folds", str(FOLDS), "--fold", str(candidate.fold)),
-            *("--steps", str(_STEPS), "--kept", str(_KEPT), "--threads", str(threads)),
+            *("--steps", str(_STEPS), "--kept", str(_KEPT)),
         )
     return tuned
 
@@ -153,7 +152,7 @@ def _features(stem: Path, backbone: Path) -> npt.NDArray[np.float32]:
         content, seen = backbone.read_bytes(), np.load(stem.with_suffix(".npy"), mmap_mode="r")
 
         def part(start: int) -> npt.NDArray[np.float32]:
-            network = Backbone(content, name=backbone.name)
+            network = Backbone(content, name=backbone.name, quick=True)  # the head learns from too many to mind
             return np.stack([network.look(np.array(view)).features for view in seen[start : start + _PART]])
 
         parts = range(0, len(seen), _PART)
@@ -206,11 +205,11 @@ def fit_head(candidate: Candidate) -> bytes:
     )
 
 
-def _make(candidate: Candidate, threads: int) -> None:
+def _make(candidate: Candidate) -> None:
     candidate.folder.mkdir(parents=True, exist_ok=True)
     backbone = candidate.folder / "backbone.tflite"
     if not backbone.exists():
-        build(_tune(candidate, threads), backbone)
+        build(_tune(candidate), backbone)
     head = candidate.folder / "head_fitted.json"
     if not head.exists():
         head.write_bytes(fit_head(candidate))
@@ -240,14 +239,22 @@ def install(folder: Path, shipped: Path) -> list[str]:
     return faults
 
 
-def _train(folds: Sequence[int], threads: int) -> Candidate:
-    """Train models that leave out each of some folds, and the one that is shipped."""
-    _render()
-    for fold in folds:
-        _make(Candidate(fold=fold), threads)
-        _examine(Candidate(fold=fold), fold)
+def _held_out(fold: int) -> None:
+    """Make and examine a model that leaves out a fold."""
+    _make(Candidate(fold=fold))
+    _examine(Candidate(fold=fold), fold)
+
+
+def _train(folds: Sequence[int]) -> Candidate:
+    """Train models that leave out each of some folds, a processor each, and the one that is shipped."""
+    _teacher()
+    with ProcessPoolExecutor(len(folds)) as pool:
+        list(pool.map(_render, folds))
+        _drawn()  # both models need it, and the sample
+        calibration_sample()
+        list(pool.map(_held_out, folds))
     final = Candidate(fold=None)
-    _make(final, threads)
+    _make(final)
     return final
 
 
@@ -269,7 +276,7 @@ def _ask_the_other_runtime() -> None:
 
 def _calibrate() -> tuple[DayNight, float]:
     """Temperature, and thresholds for heads cooled by it, from the folds held out."""
-    heads = {fold: Candidate(fold=fold).folder / "head.json" for fold in evaluate.folds_examined()}
+    heads = {fold: Candidate(fold=fold).folder / "head.json" for fold in answered.folds_examined()}
     for head in heads.values():
         head.write_bytes(head.with_name("head_fitted.json").read_bytes())
     divisor = evaluate.temperature()
@@ -296,7 +303,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=SHIPPED_MODEL_DIR, help="the model's folder to write")
     parser.add_argument("--clean", action="store_true", help="make everything anew")
-    parser.add_argument("--threads", type=int, default=1, help="for fine-tuning")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     began = time.monotonic()
@@ -306,7 +312,7 @@ def main() -> int:
             stale.unlink()
     try:
         used = pictures.read()
-        final = _train(_EXAMINED, arguments.threads)
+        final = _train(_EXAMINED)
         _ask_the_other_runtime()
         thresholds, divisor = _calibrate()
         head = cooled((final.folder / "head_fitted.json").read_bytes(), divisor, thresholds)
