@@ -32,22 +32,33 @@ class Look:
     where: npt.NDArray[np.float32]
 
 
-def interpreter(content: bytes) -> Any:
+def interpreter(content: bytes, *, quick: bool = False) -> Any:
     """Open a TFLite file with the runtime that is installed.
+
+    Args:
+        content: the file.
+        quick: by the kernels that are fastest here, which may round otherwise than a gateway's; never for verdicts.
 
     Raises:
         ModelError: none is.
         ValueError, RuntimeError: the runtime's own, of a file that is none.
     """
     try:
-        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - one of two, whichever is installed
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415 - whichever is installed
     except ImportError:
         try:
-            from tflite_runtime.interpreter import Interpreter  # noqa: PLC0415
+            from tflite_runtime.interpreter import Interpreter, OpResolverType  # noqa: PLC0415
         except ImportError as exc:
             raise ModelError("no TFLite runtime: install ai-edge-litert, or tflite-runtime on arm32v7") from exc
-    # One thread: the pipeline runs an interpreter a worker, which scales better than threads inside one frame.
-    return Interpreter(model_content=content, num_threads=1)
+    return Interpreter(
+        model_content=content,
+        # One thread: the pipeline runs an interpreter a worker, which scales better than threads inside one frame.
+        num_threads=1,
+        # The kernels that both runtimes have, for the same features to the last bit but one: docs/decisions/0056.
+        experimental_op_resolver_type=(
+            OpResolverType.AUTO if quick else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        ),
+    )
 
 
 class Backbone:
@@ -57,9 +68,9 @@ class Backbone:
         ModelError: the content is not a TFLite file of the expected shape.
     """
 
-    def __init__(self, content: bytes, *, name: str) -> None:
+    def __init__(self, content: bytes, *, name: str, quick: bool = False) -> None:
         try:
-            self._model = interpreter(content)
+            self._model = interpreter(content, quick=quick)
             self._model.allocate_tensors()
             (source,) = self._model.get_input_details()
             outputs = {tuple(o["shape"]): int(o["index"]) for o in self._model.get_output_details()}

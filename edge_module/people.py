@@ -27,7 +27,7 @@ trap frames with people the lowest scores 0.25; 2 of 176 with other animals and 
 
 def to_input(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Resize a picture, RGB of any size, to the detector's input: uint8, shape (300, 300, 3)."""
-    return np.asarray(image.resize((INPUT_PX, INPUT_PX), Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return np.asarray(image.resize((INPUT_PX, INPUT_PX), Image.Resampling.BILINEAR, reducing_gap=1.1))
 
 
 class People:

@@ -13,8 +13,10 @@ from tests.edge_cli import LIMIT_S, ROOT, environment
 GOLDEN = SHIPPED_MODEL_DIR / "golden"
 TFLITE_PYTHON = ROOT / "build" / "venv-tflite" / "bin" / "python"
 ROUNDING = 0.1
-"""The runtimes round int8 sums differently, and one may look closer at a place beside the other's; golden frames keep
-further than that from the thresholds."""
+"""On another processor kernels may round a little otherwise; golden frames keep further from the thresholds."""
+
+SAME = 0.0015
+"""On one processor both runtimes say the same (docs/decisions/0056), but for the last of three digits."""
 
 
 def verdicts(python: Path | str) -> dict[str, tuple[str, float]]:
@@ -32,10 +34,12 @@ def expected() -> dict[str, tuple[str, float]]:
     return {name: (frame["verdict"], frame["panda_probability"]) for name, frame in frames.items()}
 
 
-def assert_same(found: dict[str, tuple[str, float]], wanted: dict[str, tuple[str, float]]) -> None:
+def assert_same(
+    found: dict[str, tuple[str, float]], wanted: dict[str, tuple[str, float]], *, within: float = ROUNDING
+) -> None:
     assert {name: verdict for name, (verdict, _) in found.items()} == {n: verdict for n, (verdict, _) in wanted.items()}
     for name, (_, probability) in wanted.items():
-        assert found[name][1] == pytest.approx(probability, abs=ROUNDING), name
+        assert found[name][1] == pytest.approx(probability, abs=within), name
 
 
 def test_golden_frames_keep_clear_of_the_thresholds() -> None:
@@ -55,4 +59,4 @@ def test_the_runtime_of_arm32v7_says_the_same() -> None:
         pytest.skip("no build/venv-tflite: tflite-runtime 2.14 has wheels for Python 3.11 at most (make runtimes)")
     old = verdicts(TFLITE_PYTHON)
     assert_same(old, expected())
-    assert_same(old, verdicts(sys.executable))
+    assert_same(old, verdicts(sys.executable), within=SAME)
