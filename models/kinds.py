@@ -23,8 +23,6 @@ _KINDS = (
 
 def kind_of(source: str) -> str:
     """The kind of a source, by its group: a photograph's animal, a camera of real frames, or other mammals."""
-    if source.startswith("red_panda"):
-        return "red pandas"
     synset = synset_of(source)
     if synset is None:
         return _TRAP

@@ -250,8 +250,8 @@ def _train(folds: Sequence[int]) -> Candidate:
     _teacher()
     with ProcessPoolExecutor(len(folds)) as pool:
         list(pool.map(_render, folds))
-        _drawn()  # both models need it, and the sample
-        calibration_sample()
+        for needed_by_both in (_drawn, calibration_sample, published_weights):
+            needed_by_both()
         list(pool.map(_held_out, folds))
     final = Candidate(fold=None)
     _make(final)
