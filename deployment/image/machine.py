@@ -10,7 +10,7 @@ from typing import Final
 
 from deployment.image.errors import ImageError, LeftOut
 
-TOOLS: Final = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+TOOLS: Final = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "arch-test": "arch-test"}
 """Commands, and the Debian package that has each."""
 _BINFMT: Final = Path("/proc/sys/fs/binfmt_misc")
 _FAULTS_OF_THE_NETWORK: Final = (
