@@ -61,8 +61,9 @@ def heard(client: IoTHubModuleClient) -> list[dict[str, object]]:
     return patches
 
 
-def message(text: str) -> Message:
+def message(text: str, *, attempt: int = 1) -> Message:
     made = Message(text)
+    made.custom_properties["attempt"] = str(attempt)
     made.message_id = text
     made.content_type = "application/json"
     made.content_encoding = "utf-8"
