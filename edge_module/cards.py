@@ -1,10 +1,7 @@
 """Cards come and go: notices them, and reads each that has not been read as it is now, several at once.
 
 Each look at a card has a thread of its own, so that one that hangs, or a huge one, holds up no other; this room's own
-thread never touches a card. States of a place where a card may be::
-
-    WAITING --look--> LISTING --read--> READING --> READ | FAILED        EMPTY: no card here
-    any --the same id at another place--> CONFLICT | TWICE               LISTING, READING --no answer--> HUNG --> ...
+thread never touches a card (`edge_module.places` has the states).
 
 Whoever may write into the cards folder is trusted, unlike the cards: their own links are never followed.
 """
@@ -14,8 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +25,7 @@ from edge_module.errors import CardError
 from edge_module.ledger import Ledger
 from edge_module.mounts import MOUNTINFO, Mounted, MountTable
 from edge_module.pipeline import Pipeline
+from edge_module.places import CardSeen, Place, PlaceState
 from edge_module.readings import Reading
 from edge_module.settings import Settings
 from edge_module.volumes import filesystem_uuid
@@ -51,66 +48,6 @@ _GROWING_SHARE: Final = 0.5
 _LOOK_AGAIN_S: Final = 3600.0
 """A folder that the kernel watches for us is looked at this often all the same."""
 _STOP_S: Final = 4.0
-
-
-class PlaceState(StrEnum):
-    """What is going on at a place where a card may be."""
-
-    WAITING = "waiting"
-    LISTING = "listing"
-    READING = "reading"
-    READ = "read"
-    FAILED = "failed"
-    EMPTY = "empty"
-    CONFLICT = "conflict"
-    TWICE = "twice"
-    HUNG = "hung"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardSeen:
-    """A card that is in the gateway, for people.
-
-    Args:
-        name: of its folder; whoever wrote it is not to be trusted.
-        card_id: empty while nobody knows.
-        reading_id: of its last reading; empty before the first.
-        done: files settled of `total`.
-        done_before: how many of them an earlier, interrupted run had settled.
-        began_s: when this run began to settle, by the monotonic clock.
-        why: what is wrong, if something is.
-    """
-
-    name: str
-    state: PlaceState
-    card_id: str = ""
-    reading_id: str = ""
-    done: int = 0
-    total: int = 0
-    done_before: int = 0
-    began_s: float = 0.0
-    why: str = ""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Place:
-    """A folder in the cards folder, from when it is met to when it is gone."""
-
-    root: Path
-    mounted: Mounted | None
-    seen: CardSeen
-    io: CardIO
-    due_s: float = 0.0
-    rest_until_s: float = 0.0
-    changed: bool = False
-    failures: int = 0
-    told: set[str] = field(default_factory=set)
-    thread: threading.Thread | None = None
-    failure: BaseException | None = None
-
-    @property
-    def busy(self) -> bool:
-        return self.thread is not None and self.thread.is_alive()
 
 
 class Cards:
@@ -160,8 +97,8 @@ class Cards:
         self._on_change = on_change
         self._wake = threading.Event()
         self._claims = threading.Lock()
-        self._places: dict[Path, _Place] = {}
-        self._leaving: list[_Place] = []  # gone, but somebody is still at work on what was there
+        self._places: dict[Path, Place] = {}
+        self._leaving: list[Place] = []  # gone, but somebody is still at work on what was there
         self._threads: list[threading.Thread] = []
         self.fault = ""  # why the cards folder itself cannot be read
 
@@ -271,7 +208,7 @@ class Cards:
         for root, (name, mounted) in found.items():
             if root not in self._places:
                 seen = CardSeen(name=name, state=PlaceState.WAITING)
-                self._places[root] = _Place(
+                self._places[root] = Place(
                     root=root, mounted=mounted, seen=seen, io=CardIO(self._clock.monotonic_s, before=self._breath.take)
                 )
                 self._on_change()
@@ -335,7 +272,7 @@ class Cards:
 
     # --- a card's thread ----------------------------------------------------------------------------------------
 
-    def _look(self, place: _Place, watcher: Watcher) -> None:
+    def _look(self, place: Place, watcher: Watcher) -> None:
         began_s, read = self._clock.monotonic_s(), False
         place.due_s = began_s + _LOOK_AGAIN_S
         try:
@@ -357,12 +294,12 @@ class Cards:
             place.due_s = now_s + max(self._settings().poll_s, look_s / _IDLE_SHARE)
         self.wake()
 
-    def _changed(self, place: _Place) -> None:
+    def _changed(self, place: Place) -> None:
         if not place.changed:
             place.changed = True
             self.wake()
 
-    def _look_at(self, place: _Place) -> bool:
+    def _look_at(self, place: Place) -> bool:
         """Look at a card, and read it if it is not as it was read. Returns whether it was read."""
         mount = Mount(place.root, io=place.io, uuid_of=self._uuid_of)
         is_empty = place.mounted is None and mount.is_empty()
@@ -383,7 +320,7 @@ class Cards:
         self._read(place, mount)
         return True
 
-    def _claim(self, place: _Place, card_id: str) -> _Place | None:
+    def _claim(self, place: Place, card_id: str) -> Place | None:
         """Take a card's id for a place; returns the place that has it, if another does."""
         with self._claims:
             for other in list(self._places.values()):
@@ -393,7 +330,7 @@ class Cards:
             self._set(place, card_id=card_id, state=PlaceState.LISTING, why="")
         return None
 
-    def _set_aside(self, place: _Place, other: _Place) -> None:
+    def _set_aside(self, place: Place, other: Place) -> None:
         """One card was found at two places, or two cards say that they are the same one: only the first is read."""
         if place.mounted and other.mounted and place.mounted.device == other.mounted.device:
             self._set(place, state=PlaceState.TWICE, card_id=other.seen.card_id)
@@ -402,7 +339,7 @@ class Cards:
         self._set(place, state=PlaceState.CONFLICT, card_id=other.seen.card_id, why=why)
         self._alert_once(place, "card_conflict", f"{why}; it is read when that one has been taken out")
 
-    def _read(self, place: _Place, mount: Mount) -> None:
+    def _read(self, place: Place, mount: Mount) -> None:
         def listed(reading: Reading) -> None:
             total, settled = self._ledger.counts(reading)
             self._set(
@@ -427,14 +364,14 @@ class Cards:
                 self._alert_once(place, "card_interrupted", "; ".join(receipt.blockers), receipt.card_id)
         self._wake_courier()
 
-    def _failed(self, place: _Place, why: str) -> None:
+    def _failed(self, place: Place, why: str) -> None:
         """Not again at once: the reason may be on the card for good."""
         place.failures += 1
         pause_s = min(_FAILED_PAUSE_S * 2.0 ** min(place.failures - 1, 20), _FAILED_PAUSE_LONGEST_S)
         place.due_s = self._clock.monotonic_s() + pause_s
         self._set(place, state=PlaceState.FAILED, why=why)
 
-    def _alert_once(self, place: _Place, code: str, text: str, card_id: str = "") -> None:
+    def _alert_once(self, place: Place, code: str, text: str, card_id: str = "") -> None:
         """Tell people of what is wrong with a card, once for as long as it is in.
 
         Nor again while the same is owed: a loose reader may lose a card a thousand times before there is a link.
@@ -446,6 +383,6 @@ class Cards:
                 self._ledger.outbox.put(wire.Alert(code=code, text=said, at=self._clock.now()))
                 self._wake_courier()
 
-    def _set(self, place: _Place, **changes: Any) -> None:
+    def _set(self, place: Place, **changes: Any) -> None:
         place.seen = replace(place.seen, **changes)
         self._on_change()

@@ -16,13 +16,14 @@ import pytest
 
 from edge_module import model_store, wire
 from edge_module.breath import Breath
-from edge_module.cards import Cards, CardSeen, PlaceState
+from edge_module.cards import Cards
 from edge_module.clock import SystemClock
 from edge_module.domain import CardReceipt
 from edge_module.ledger import Ledger
 from edge_module.mounts import MOUNTINFO
 from edge_module.originals import Originals
 from edge_module.pipeline import Pipeline
+from edge_module.places import CardSeen, PlaceState
 from edge_module.scorer import Model
 from edge_module.settings import Settings, combine
 from edge_module.turns import Turns

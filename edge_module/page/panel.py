@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from edge_module.cards import Cards, PlaceState
+from edge_module.cards import Cards
 from edge_module.clock import Clock
 from edge_module.domain import CardReceipt, ReadingState
 from edge_module.ledger import Ledger
@@ -12,6 +12,7 @@ from edge_module.pace import Pace
 from edge_module.page import state
 from edge_module.page.state import CardShown, Link, Word
 from edge_module.page.view import Seen
+from edge_module.places import PlaceState
 from edge_module.stick import Stick
 
 _RECEIPTS_FOR_S: Final = 5.0

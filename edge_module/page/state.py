@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from edge_module.cards import CardSeen, PlaceState
 from edge_module.domain import CardReceipt, Fate, ReadingState
+from edge_module.places import CardSeen, PlaceState
 
 WAIT_LONGEST_S: Final = 900.0
 """Nobody stands beside a gateway for longer than this."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from edge_module.cards import PlaceState
+from edge_module.places import PlaceState
 from tests.browser.test_pages_in_a_browser import grave
 from tests.gateway_page import PIN, Served, confirm_all, serving
 from tests.pictures import jpeg

@@ -16,11 +16,12 @@ import pytest
 
 from edge_module import wire
 from edge_module.card import Mount
-from edge_module.cards import HUNG_S, CardSeen, PlaceState
+from edge_module.cards import HUNG_S
 from edge_module.ceiling import Ceiling
 from edge_module.domain import CardReceipt, ReadingState
 from edge_module.mounts import MOUNTINFO, MountTable, parse
 from edge_module.pipeline import Pipeline
+from edge_module.places import CardSeen, PlaceState
 from edge_module.turns import Turns
 from edge_module.volumes import filesystem_uuid
 from tests.gateway_cards import LIMIT_S, GatewayCards, can_mount, mounted, needs_mounts, running, wait_until, write

@@ -16,13 +16,13 @@ from nacl.signing import SigningKey
 
 from edge_module import wire
 from edge_module.bundle_format import CONFIRMATION_SUFFIX, GatewayKeys, write_confirmation
-from edge_module.cards import CardSeen, PlaceState
 from edge_module.domain import CardReceipt, Fate, ReadingState
 from edge_module.pace import Pace
 from edge_module.page import server, view
 from edge_module.page.guard import Guard, LockedError, is_local_host
 from edge_module.page.state import CardShown, Link, Trouble, Word, of_all, shown
 from edge_module.page.words import LANGUAGES, chosen, words
+from edge_module.places import CardSeen, PlaceState
 from edge_module.stick import JobState, StickState
 from tests.gateway_cards import LIMIT_S, mounted, needs_mounts, wait_until
 from tests.gateway_page import PIN, Served, Visit, confirm_all, serving
