@@ -5,7 +5,9 @@ What IoT Edge and an engine would do with the create options of `deployment.temp
 """
 
 import json
+import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -75,7 +77,7 @@ class Container:
         environment = dict(line.split("=", 1) for line in config["Env"]) | dict(self.environment)
         if self.socket is not None:
             environment["IOTEDGE_WORKLOADURI"] = f"unix://{SOCKET}"
-        return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-euc", self._script(
+        return ["unshare", "--mount", "--pid", "--fork", "--", "sh", "-euc", self._script(
             ["env", "--ignore-environment", *(f"{name}={value}" for name, value in environment.items()), *inner],
             config["WorkingDir"],
         )]  # fmt: skip
@@ -90,6 +92,16 @@ class Container:
     def start(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start what the image runs by itself."""
         return subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    @staticmethod
+    def kill(process: subprocess.Popen[bytes]) -> None:
+        """Kill what was started: its first process inside, with which all others die.
+
+        That `unshare` kills its child if it is killed itself, the kernel forgets when the child changes its user.
+        """
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        process.wait()
 
     def _script(self, inner: list[str], working_folder: str) -> str:
         root, config = self.image.rootfs, options()["HostConfig"]

@@ -69,8 +69,8 @@ def running(  # noqa: PLR0917
     yield made
     if made.process is not None:
         died = made.process.poll()
-        made.process.kill()
-        made.process.wait()
+        if died is None:
+            container.kill(made.process)
         assert died is None, f"the gateway ended with status {died}:\n{made.log()[-3000:]}"
 
 
