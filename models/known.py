@@ -18,7 +18,7 @@ from models.cutout import Cutout, cut_outs
 Said = npt.NDArray[np.float32]
 """Probabilities of the 1,000 classes."""
 
-_PATH = BUILD_DIR / "known.npz"
+_PATH = BUILD_DIR / "said.npz"
 
 _PLAIN = (110, 115, 105)
 _AGREE_MIN = 0.2
@@ -29,7 +29,7 @@ bush, a path and furniture; hardly one of them is a clean animal."""
 def photographs(labelled: Sequence[pictures.Labelled]) -> tuple[dict[str, Said], list[Cutout]]:
     """What is said of each photograph, by group, and the cut-outs that are taken for the same."""
     photos = [p for p in labelled if not p.trap]
-    cut = cut_outs(photos, BUILD_DIR / "cutouts")
+    cut = cut_outs(photos)
     said = _said(photos, cut)
     whole = {p.group: said[p.group] for p in photos}
     good = [c for c in cut if float(np.minimum(whole[c.group], said[_plain(c.group)]).sum()) >= _AGREE_MIN]
