@@ -9,7 +9,7 @@ import argparse
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -47,6 +47,10 @@ logger = logging.getLogger(__name__)
 BAR = Budget(blank=0.02, other=0.10, other_as_panda=0.02)
 STRICT = Budget(blank=0.02, other=0.05, other_as_panda=0.02)
 """The two operating points of the project's bar."""
+
+_SURE_SHARE = 0.5
+"""Thresholds for `panda` are chosen for so much of what is allowed: the few frames of other animals that reach them are
+of a few sources, and other sources exceed what was allowed by half."""
 
 BAR_WIDTHS = (0.10, 0.50)
 _WIDTH_EDGES = (0.06, 0.10, 0.15, 0.22, 0.32, 0.50, 1.01)
@@ -109,7 +113,7 @@ def _cost(answers: Examined) -> dict[str, float]:
 
 def thresholds_to_ship(build_dir: Path = BUILD_DIR) -> DayNight:
     """Thresholds for the bar's first operating point, chosen on all composed test frames."""
-    return choose(examined(composed=True, build_dir=build_dir).frames(), BAR)
+    return _chosen(examined(composed=True, build_dir=build_dir).frames(), BAR)
 
 
 def temperature(build_dir: Path = BUILD_DIR) -> float:
@@ -130,11 +134,15 @@ def _half(source: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
     return np.array([sha256(s.encode()).digest()[1] % 2 for s in source])
 
 
+def _chosen(frames: Frames, budget: Budget) -> DayNight:
+    return choose(frames, replace(budget, other_as_panda=_SURE_SHARE * budget.other_as_panda))
+
+
 def _cross(frames: Frames, budget: Budget, decide: Callable[[Frames, DayNight], Flags]) -> Flags:
     """Decide on each half of the sources by thresholds chosen on the other half."""
     half, decided = _half(frames.source), np.zeros(len(frames.panda), bool)
     for h in (0, 1):
-        decided[half == h] = decide(frames.where(half == h), choose(frames.where(half != h), budget))
+        decided[half == h] = decide(frames.where(half == h), _chosen(frames.where(half != h), budget))
     return decided
 
 
