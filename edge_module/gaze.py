@@ -14,7 +14,8 @@ _SIDE: Final = 1 / 3
 def closer(where: npt.NDArray[np.float32]) -> Box:
     """The part of a frame in which a red panda is likeliest: around the peak and what is high beside it.
 
-    The middle moves with the heights and does not jump from cell to cell: two runtimes round them differently.
+    The middle moves with the heights and does not jump from cell to cell: two runtimes round them differently. It is
+    rounded itself, for a hair's breadth makes another picture of the part.
 
     Args:
         where: how likely one is in each part, shape (rows, columns), as `backbone.Look` has it.
@@ -24,4 +25,4 @@ def closer(where: npt.NDArray[np.float32]) -> Box:
     beside = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
     weight = np.exp(where[beside] - where[row, column])
     y, x = (np.indices(where.shape)[:, beside[0], beside[1]] * weight).sum(axis=(1, 2)) / weight.sum() + 0.5
-    return Box.square(float(x) / columns, float(y) / rows, _SIDE)
+    return Box.square(round(float(x) / columns, 3), round(float(y) / rows, 3), _SIDE)

@@ -29,7 +29,7 @@ FULL: Final = "full"
 CLOSER: Final = "closer"
 MOTION: Final = "motion"
 
-HOPE_MIN: Final = 0.15
+HOPE_MIN: Final = 0.12
 """Rule 2: the probability of a red panda, in any look at a burst, that makes a closer one worth its while."""
 
 _DRAWN: Final = np.float32(0.5)

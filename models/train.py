@@ -51,7 +51,7 @@ _KEPT = 0.7
 _DRAWN_FRAMES, _DRAWN_WEIGHT = 150, 30.0
 """Two views of each; weighted so that golden frames stand clear of the thresholds."""
 
-_TRAPPED_WEIGHT = 10.0
+_TRAPPED_WEIGHT = 40.0
 """Of looks at real trap frames, which are few: they have what no composed frame has, such as a maker's orange sign."""
 
 _INVERSE_REGULARISATION = 0.003
@@ -63,8 +63,8 @@ _EDGES = ("left", "top", "right", "bottom")
 
 _PART, _FEATURE_THREADS = 512, 4
 
-_GATE_EVERY = 13
-"""Every thirteenth burst, by day and night: the file stays below two megabytes."""
+_GATE_EVERY = 7
+"""Every seventh burst, by day and night: the file stays at three megabytes."""
 
 _UNSET = DayNight(day=Thresholds(panda=0.5, review=0.2), night=Thresholds(panda=0.5, review=0.2))
 
@@ -132,8 +132,8 @@ def _tune(candidate: Candidate) -> Path:
     if tuned.exists():
         return tuned
     if candidate.fold is None:
-        halves = [dict(np.load(_tune(Candidate(fold=fold)))) for fold in range(FOLDS)]
-        lite0.save(tuned, lite0.mean(halves))
+        thirds = [dict(np.load(_tune(Candidate(fold=fold)))) for fold in range(FOLDS)]
+        lite0.save(tuned, lite0.mean(thirds))
     else:
         of_seeds = [candidate.folder / f"weights_{seed}.npz" for seed in _SEEDS]
         for seed, out in zip(_SEEDS, of_seeds, strict=True):
