@@ -33,8 +33,8 @@ from models.pictures import fold_of
 
 LABELS = ("red_panda", "other_animal", "blank")
 _BATCH, _PART = 32, 8
-"""Views of a step; so many go through the network at once, for their maps stay in the processor's cache: 2.5 s a step
-instead of 4.9."""
+"""Views of a step; so many go through the network at once, for their maps stay in the processor's cache: half the time
+in float."""
 
 _CHECKPOINT_STEPS = 50
 _WARM_UP_STEPS = 100

@@ -330,9 +330,9 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     began = time.monotonic()
     if arguments.clean:
-        shutil.rmtree(BUILD_DIR / "candidates", ignore_errors=True)
-        for stale in BUILD_DIR.glob("views_*"):
-            stale.unlink()
+        made = ("candidates", "exam_*", "rehearsal_*", "views_*")
+        for stale in [found for name in made for found in BUILD_DIR.glob(name)]:
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
     try:
         used = pictures.read()
         final = _train()
