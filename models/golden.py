@@ -33,7 +33,7 @@ _SHOTS = {
     "deer_day": Shot(seed=3, animal=Animal.DEER),
     "deer_night": Shot(seed=8, animal=Animal.DEER, night=True),
     "boar_night": Shot(seed=4, animal=Animal.BOAR, night=True),
-    "pheasant_day": Shot(seed=5, animal=Animal.PHEASANT),
+    "pheasant_day": Shot(seed=19, animal=Animal.PHEASANT),
     "leaves_day": Shot(seed=6, leaves=True),
     "leaves_night": Shot(seed=7, leaves=True, night=True),
 }
