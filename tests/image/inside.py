@@ -94,14 +94,13 @@ class Container:
         return subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     @staticmethod
-    def kill(process: subprocess.Popen[bytes]) -> None:
-        """Kill what was started: its first process inside, with which all others die.
+    def tell(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        """Send a signal to the first process inside, as an engine does; if it is killed, all others die with it.
 
-        That `unshare` kills its child if it is killed itself, the kernel forgets when the child changes its user.
+        `unshare` passes none on, and its --kill-child is void: the kernel forgets it when the child changes its user.
         """
         for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)
-        process.wait()
+            os.kill(int(child), number)
 
     def _script(self, inner: list[str], working_folder: str) -> str:
         root, config = self.image.rootfs, options()["HostConfig"]

@@ -1,6 +1,6 @@
 """The module out of the image against the local hubs: a card in, verdicts and pictures out, confirmed, safe to wipe."""
 
-import subprocess
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +70,8 @@ def running(  # noqa: PLR0917
     if made.process is not None:
         died = made.process.poll()
         if died is None:
-            container.kill(made.process)
+            container.tell(made.process, signal.SIGKILL)
+            made.process.wait()
         assert died is None, f"the gateway ended with status {died}:\n{made.log()[-3000:]}"
 
 
@@ -102,9 +103,6 @@ def test_it_ends_when_asked(running: InImage) -> None:
     running.start()
     running.wait(lambda: running.edge.status()["modules_connected"])
     assert running.process
-    children = subprocess.run(
-        ["pgrep", "--parent", str(running.process.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    subprocess.run(["kill", "-TERM", *children], check=True)  # as an engine tells the container's first process
+    running.container.tell(running.process, signal.SIGTERM)
     assert running.process.wait(120) == 0, running.log()
     running.process = None
