@@ -87,10 +87,12 @@ class Alone:
 
     def wait_ledger(self, sql: str, wanted: object) -> None:
         """Wait until a query's only value is this."""
-        wait_until(lambda: self.ledger(sql) == [(wanted,)], timeout_s=WAIT_S, what=f"{sql}: {self.log()[-4000:]}")
+        wait_until(
+            lambda: self.ledger(sql) == [(wanted,)], timeout_s=WAIT_S, what=lambda: f"{sql}: {self.log()[-4000:]}"
+        )
 
     def wait_log(self, text: str) -> None:
-        wait_until(lambda: text in self.log(), timeout_s=WAIT_S, what=f"{text!r} in {self.log()[-4000:]}")
+        wait_until(lambda: text in self.log(), timeout_s=WAIT_S, what=lambda: f"{text!r} in {self.log()[-4000:]}")
 
     def alerts(self) -> list[str]:
         """The codes of the alerts that headquarters is owed, in order."""

@@ -276,11 +276,11 @@ def gateway(local_azure: LocalAzure) -> Iterator[Gateway]:
     local_azure.end(added.gateway_id)
 
 
-def wait_until(true: Callable[[], Any], *, timeout_s: float = 60.0, what: str = "") -> Any:
-    """Wait until something holds; returns it."""
+def wait_until(true: Callable[[], Any], *, timeout_s: float = 60.0, what: str | Callable[[], str] = "") -> Any:
+    """Wait until something holds; returns it. `what` was waited for, or says how things stand when it did not come."""
     deadline = time.monotonic() + timeout_s
     while not (found := true()):
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what or true}"
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {(what() if callable(what) else what) or true}"
         time.sleep(0.02)
     return found
 

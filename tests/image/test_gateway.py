@@ -34,7 +34,7 @@ class InImage(Running):
             assert self.up, f"the gateway ended: {self.log()[-3000:]}"
             return true()
 
-        wait_until(holds, timeout_s=SLOW_S, what=self.log()[-3000:])
+        wait_until(holds, timeout_s=SLOW_S, what=lambda: self.log()[-3000:])
 
     def start(self, **settings: str) -> None:
         """Start what the image runs by itself, as IoT Edge would."""

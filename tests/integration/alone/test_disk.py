@@ -34,25 +34,21 @@ class KernelsDisk:
     """A real file system of its own that the kernel makes read-only, as it does when it finds the disk faulty."""
 
     def __init__(self, folder: Path) -> None:
-        self._image, self._folder = folder.with_suffix(".image"), folder
+        image, self._folder = folder.with_suffix(".image"), folder
         folder.mkdir()
-        with self._image.open("wb") as image:
-            image.truncate(96 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-F", self._image], check=True)
+        with image.open("wb") as content:
+            content.truncate(96 << 20)
+        # One device for all that is done to it: the file behind a device need not show what the device holds.
+        self._device = _or_skip("losetup", "--find", "--show", image)
+        subprocess.run(["mkfs.ext4", "-q", "-F", self._device], check=True)
         self._mount()
 
     def _mount(self) -> None:
-        command = ["mount", "-o", "loop,errors=remount-ro", self._image, self._folder]
-        made = subprocess.run(command, capture_output=True, text=True, check=False)
-        if made.returncode:
-            pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
+        _or_skip("mount", "-o", "errors=remount-ro", self._device, self._folder)
 
     def found_faulty(self) -> None:
         """The kernel finds a fault in the file system."""
-        device = subprocess.run(
-            ["findmnt", "-no", "SOURCE", self._folder], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        trigger = Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error"
+        trigger = Path("/sys/fs/ext4") / Path(self._device).name / "trigger_fs_error"
         try:
             trigger.write_text("tests/integration/alone/test_disk.py")
         except OSError as exc:
@@ -62,12 +58,26 @@ class KernelsDisk:
 
     def reboot(self) -> None:
         """What a host does when it boots: look the file system over, and mount it."""
-        self.unmount()
-        subprocess.run(["e2fsck", "-p", self._image], check=False, capture_output=True)
+        self._unmount()
+        looked = subprocess.run(["e2fsck", "-p", self._device], check=False, capture_output=True, text=True)
+        assert looked.returncode in (0, 1), looked.stdout + looked.stderr  # sound, or mended
         self._mount()
 
-    def unmount(self) -> None:
+    def _unmount(self) -> None:
         subprocess.run(["umount", self._folder], check=True)
+
+    def remove(self) -> None:
+        """Unmount it, and give the device back."""
+        self._unmount()
+        subprocess.run(["losetup", "--detach", self._device], check=True)
+
+
+def _or_skip(*command: str | Path) -> str:
+    """What a command says; the test is skipped where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 @contextlib.contextmanager
@@ -76,7 +86,7 @@ def kernels_disk(folder: Path) -> Iterator[KernelsDisk]:
     try:
         yield disk
     finally:
-        disk.unmount()
+        disk.remove()
 
 
 def fill(path: Path) -> None:
@@ -105,7 +115,7 @@ def test_a_full_disk_is_told_and_waited_out(tmp_path: Path) -> None:
         wait_until((gateway.data / "ballast").exists, timeout_s=WAIT_S)
         fill(gateway.data / "filler")
         gateway.insert("card")
-        wait_until(lambda: gateway.alerts() == ["storage_full"], timeout_s=WAIT_S, what=gateway.log())
+        wait_until(lambda: gateway.alerts() == ["storage_full"], timeout_s=WAIT_S, what=gateway.log)
         assert not (gateway.data / "ballast").exists()
         assert gateway.up
         assert gateway.ledger(COMPLETE) == [(0,)]
@@ -131,7 +141,7 @@ def test_a_disk_that_cannot_be_written_is_told_and_waited_out(
         assert gateway.ledger("SELECT count(*) FROM media") == [(0,)]
         faulty_disk.heal()
         all_is_there(gateway, 4)
-        wait_until(lambda: gateway.alerts() == [code, "storage_recovered"], timeout_s=WAIT_S, what=gateway.log())
+        wait_until(lambda: gateway.alerts() == [code, "storage_recovered"], timeout_s=WAIT_S, what=gateway.log)
         assert gateway.end() == 0
 
 
@@ -143,7 +153,7 @@ def test_a_disk_that_fails_in_the_middle_of_a_card_costs_nothing_but_time(
         gateway.insert("card", pictures=150)
         gateway.start()
         wait_until(
-            lambda: (gateway.ledger("SELECT count(*) FROM media") or [(0,)])[0][0], timeout_s=WAIT_S, what=gateway.log()
+            lambda: (gateway.ledger("SELECT count(*) FROM media") or [(0,)])[0][0], timeout_s=WAIT_S, what=gateway.log
         )
         faulty_disk.set("EIO", gateway.data)
         gateway.wait_log("nothing is read from cards")
@@ -158,7 +168,7 @@ def test_a_disk_that_the_kernel_makes_read_only_costs_nothing_but_time_until_the
         gateway.insert("card", pictures=150)
         gateway.start()
         wait_until(
-            lambda: (gateway.ledger("SELECT count(*) FROM media") or [(0,)])[0][0], timeout_s=WAIT_S, what=gateway.log()
+            lambda: (gateway.ledger("SELECT count(*) FROM media") or [(0,)])[0][0], timeout_s=WAIT_S, what=gateway.log
         )
         disk.found_faulty()
         gateway.wait_log("the gateway's disk is read-only; nothing is read from cards")
@@ -192,6 +202,6 @@ def test_a_start_on_a_full_disk_uses_the_room_that_was_held_for_it(tmp_path: Pat
         assert gateway.end() == 0
         fill(gateway.data / "filler")
         gateway.start()
-        wait_until(lambda: not (gateway.data / "ballast").exists(), timeout_s=WAIT_S, what=gateway.log())
-        wait_until(lambda: "edge hub not reached" in gateway.log(), timeout_s=WAIT_S, what=gateway.log())
+        wait_until(lambda: not (gateway.data / "ballast").exists(), timeout_s=WAIT_S, what=gateway.log)
+        wait_until(lambda: "edge hub not reached" in gateway.log(), timeout_s=WAIT_S, what=gateway.log)
         assert gateway.end() == 0

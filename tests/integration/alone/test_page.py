@@ -29,7 +29,7 @@ def test_a_technician_reads_the_page_and_the_lamp_and_the_pin_stands_in_no_log(t
     lamp.chmod(0o755)
     with alone(tmp_path, page_port=port, page_pin=PIN, signal_command=lamp, log_level="debug") as gateway:
         gateway.start()
-        wait_until(lambda: answers(gateway, port), timeout_s=120, what=gateway.log())
+        wait_until(lambda: answers(gateway, port), timeout_s=120, what=gateway.log)
         visit = Visit(port=port)
         assert "There is no link to headquarters now" in visit.sign_in()
         gateway.insert("card")

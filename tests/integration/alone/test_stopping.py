@@ -27,13 +27,13 @@ def listing(gateway: Alone) -> None:
     for number in range(_FILES):
         (card / f"{number}.jpg").touch()
     gateway.start()
-    wait_until(lambda: (gateway.ledger("SELECT count(*) FROM file") or [(0,)])[0][0], timeout_s=60, what=gateway.log())
+    wait_until(lambda: (gateway.ledger("SELECT count(*) FROM file") or [(0,)])[0][0], timeout_s=60, what=gateway.log)
 
 
 def one_long_event(gateway: Alone) -> None:
     gateway.insert("card", pictures=400)  # no times in EXIF: one burst after another, without a gap
     gateway.start(workers=1)
-    wait_until(lambda: (gateway.ledger("SELECT count(*) FROM media") or [(0,)])[0][0], timeout_s=60, what=gateway.log())
+    wait_until(lambda: (gateway.ledger("SELECT count(*) FROM media") or [(0,)])[0][0], timeout_s=60, what=gateway.log)
 
 
 MOMENTS = (starting, without_a_card, listing, one_long_event)
@@ -90,7 +90,7 @@ def test_a_card_that_does_not_answer_is_no_part_that_does_not_move(tmp_path: Pat
         card = gateway.insert("card", pictures=5)
         faulty_disk.set("HANG", card / "IMG_00003.JPG")
         gateway.start()
-        wait_until(lambda: gateway.alerts() == ["card_hangs"], timeout_s=120, what=gateway.log())
+        wait_until(lambda: gateway.alerts() == ["card_hangs"], timeout_s=120, what=gateway.log)
         gateway.insert("other", pictures=3)
         gateway.wait_ledger("SELECT count(*) FROM reading WHERE state = 'complete'", 1)
         assert gateway.up

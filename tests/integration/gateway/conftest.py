@@ -125,7 +125,9 @@ class Running:
 
     def wait_read(self, readings: int = 1) -> None:
         count = "SELECT count(*) FROM reading WHERE state = 'complete'"
-        wait_until(lambda: self.value(count) == readings, timeout_s=60, what=f"{readings} readings: {self.log()}")
+        wait_until(
+            lambda: self.value(count) == readings, timeout_s=60, what=lambda: f"{readings} readings: {self.log()}"
+        )
 
     # --- headquarters ---------------------------------------------------------------------------------------------
 
@@ -144,7 +146,7 @@ class Running:
                 if isinstance(m.payload, kind) and ledger_id in (None, m.ledger_id)
             ]  # fmt: skip
 
-        wait_until(lambda: len(found()) >= count, timeout_s=60, what=f"{count} {kind.__name__}: {self.log()}")
+        wait_until(lambda: len(found()) >= count, timeout_s=60, what=lambda: f"{count} {kind.__name__}: {self.log()}")
         return found()
 
     def wait_all_sent(self) -> int:
@@ -155,7 +157,7 @@ class Running:
             got = {m.sequence for m in self.messages() if m.ledger_id == self.ledger_id()}
             return {row[0] for row in self.ledger(known)} <= got
 
-        wait_until(arrived, timeout_s=60, what=f"all messages: {self.log()}")
+        wait_until(arrived, timeout_s=60, what=lambda: f"all messages: {self.log()}")
         return int(self.value("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'"))
 
     def desire(self, **desired: Any) -> None:
@@ -183,7 +185,7 @@ class Running:
             said = self.reported().get("settings", {})
             return all(said.get(name, {}).get("value") == value for name, value in settings.items())
 
-        wait_until(heard, timeout_s=60, what=f"{settings}: {self.log()}")
+        wait_until(heard, timeout_s=60, what=lambda: f"{settings}: {self.log()}")
 
     def call(self, method: str, payload: Any = None) -> tuple[int, Any]:
         """Call a direct method; a module that is not there, or does not listen for methods yet, is waited for."""

@@ -44,7 +44,7 @@ def test_a_clock_that_jumps_loses_and_doubles_nothing(running: Running, tmp_path
         running.wait_read(readings)
         running.wait_messages(wire.MediaStored, readings)
         running.confirm(running.wait_all_sent())
-        wait_until(lambda: running.value(SAFE) == readings, timeout_s=60, what=running.log())
+        wait_until(lambda: running.value(SAFE) == readings, timeout_s=60, what=running.log)
 
     def says(shift: timedelta) -> None:
         """It tells of itself, at the hour that it now takes it to be."""
@@ -54,10 +54,10 @@ def test_a_clock_that_jumps_loses_and_doubles_nothing(running: Running, tmp_path
             said = [m.payload.at for m in running.messages() if isinstance(m.payload, wire.Status)]
             return any(abs(at - datetime.now(UTC) - shift) < timedelta(hours=1) for at in said)
 
-        wait_until(told, timeout_s=60, what=running.log())
+        wait_until(told, timeout_s=60, what=running.log)
 
     running.insert("before")
-    wait_until(lambda: running.sas_requests() >= 1, timeout_s=60, what=running.log())
+    wait_until(lambda: running.sas_requests() >= 1, timeout_s=60, what=running.log)
     assert running.call("setUploadSas", running.credential(f"own-{running.name}", ends=timedelta(days=6)))[0] == 200
     arrives(1)
     says(timedelta(days=3))
@@ -77,5 +77,5 @@ def test_a_clock_that_jumps_loses_and_doubles_nothing(running: Running, tmp_path
     ]
     assert len(seen) == len(set(seen)) == 4 * 4
     running.confirm(running.wait_all_sent())
-    wait_until(lambda: running.value(OWED) == 0, timeout_s=60, what=running.log())
+    wait_until(lambda: running.value(OWED) == 0, timeout_s=60, what=running.log)
     assert running.end() == 0

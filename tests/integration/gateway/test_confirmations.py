@@ -15,7 +15,7 @@ def ready(running: Running) -> None:
     running.service.create_container(f"own-{running.name}")
     running.start(status_interval_s="3600")
     running.insert("first")
-    wait_until(lambda: running.sas_requests() >= 1, timeout_s=60, what=running.log())
+    wait_until(lambda: running.sas_requests() >= 1, timeout_s=60, what=running.log)
     assert running.call("setUploadSas", running.credential(f"own-{running.name}"))[0] == 200
     running.wait_messages(wire.MediaStored)
     running.wait_all_sent()
@@ -41,7 +41,7 @@ def test_what_is_not_headquarters_word_on_this_ledger_confirms_nothing(running: 
         assert running.value(OWED) == owed, confirmed
     assert running.value(SAFE) == 0
     running.confirm(highest)
-    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log())
+    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log)
     safe = running.wait_messages(wire.Receipt, 2)[-1].payload.receipt
     assert safe.safe_to_wipe
     assert (safe.seen, safe.counts["panda"]) == (4, 1)
@@ -62,7 +62,7 @@ def test_a_gateway_restored_from_an_old_backup_takes_another_name_and_sends_ever
     """The dangerous order: the old ledger gives out numbers that headquarters knows before it hears of them."""
     ready(running)
     running.confirm(running.wait_all_sent())
-    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log())
+    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log)
     running.confirm(running.wait_all_sent())
     wait_until(lambda: running.value(OWED) == 0, timeout_s=60)
     assert running.end() == 0
@@ -73,7 +73,7 @@ def test_a_gateway_restored_from_an_old_backup_takes_another_name_and_sends_ever
     running.wait_read(2)
     running.wait_messages(wire.Records, 3)
     running.confirm(running.wait_all_sent())
-    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log())
+    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log)
     highest = running.wait_all_sent()
     running.confirm(highest)
     old = running.ledger_id()
@@ -91,13 +91,13 @@ def test_a_gateway_restored_from_an_old_backup_takes_another_name_and_sends_ever
     assert running.ledger_id() == old
     wait_until(lambda: running.value("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'") > highest, timeout_s=60)
     running.azure.restart(running.name)
-    wait_until(lambda: running.ledger_id() != old, timeout_s=60, what=running.log())
+    wait_until(lambda: running.ledger_id() != old, timeout_s=60, what=running.log)
 
     def again() -> set[tuple[str, str]]:
         known = [m.payload for m in running.messages() if m.ledger_id != old and isinstance(m.payload, wire.Records)]
         return {(record.card_id, record.path) for payload in known for record in payload.records}
 
-    wait_until(lambda: len(again()) == 3 * 4, timeout_s=60, what=running.log())
+    wait_until(lambda: len(again()) == 3 * 4, timeout_s=60, what=running.log)
     assert len({card_id for card_id, _ in again()}) == 3
     assert running.value("SELECT count(*) FROM record WHERE confirmed = 0") == 3 * 4
 
@@ -106,7 +106,7 @@ def test_a_new_gateway_under_an_old_name_begins_a_ledger_of_its_own(running: Run
     ready(running)
     old, highest = running.ledger_id(), running.wait_all_sent()
     running.confirm(highest)
-    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log())
+    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log)
     assert running.end() == 0
     shutil.rmtree(running.data)
     running.start(status_interval_s="3600")
@@ -118,7 +118,7 @@ def test_a_new_gateway_under_an_old_name_begins_a_ledger_of_its_own(running: Run
     assert running.value(SAFE) == 0
     running.wait_messages(wire.Records, 2, ledger_id=new)
     running.confirm(running.wait_all_sent(), ledger_id=new)
-    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log())
+    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log)
 
 
 def test_a_message_that_headquarters_could_not_read_keeps_its_files_from_being_safe(running: Running):
@@ -136,7 +136,7 @@ def test_a_picture_that_headquarters_cannot_see_yet_holds_up_no_verdict(running:
     highest = running.wait_all_sent()
     (of_picture,) = [m.sequence for m in running.messages() if isinstance(m.payload, wire.MediaStored)]
     running.confirm(of_picture - 1, highest, missing=[[of_picture, of_picture]])
-    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log())
+    wait_until(lambda: running.value(SAFE) == 1, timeout_s=60, what=running.log)
     left = "SELECT sequence FROM outbox WHERE sequence <= ?"
     assert running.ledger(left, highest) == [(of_picture,)]
     arrived = len([m for m in running.messages() if m.sequence == of_picture])

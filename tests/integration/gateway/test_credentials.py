@@ -29,10 +29,10 @@ def test_a_credential_that_storage_refuses_is_asked_for_again_until_the_picture_
     }[fault]()
     running.start()
     running.insert("card", {"IMG_1.JPG": panda(running.name)})
-    wait_until(lambda: running.sas_requests() >= 1, timeout_s=60, what=running.log())
+    wait_until(lambda: running.sas_requests() >= 1, timeout_s=60, what=running.log)
     asked = running.sas_requests()
     assert running.call("setUploadSas", bad)[0] == 200
-    wait_until(lambda: running.sas_requests() > asked, timeout_s=60, what=running.log())
+    wait_until(lambda: running.sas_requests() > asked, timeout_s=60, what=running.log)
     state, reason = running.ledger("SELECT state, reason FROM upload")[0]
     assert state == "ready"
     assert "blob crop/" in reason
@@ -47,12 +47,12 @@ def test_a_container_that_is_gone_is_waited_for(running: Running):
     own = f"own-{running.name}"
     running.start()
     running.insert("card", {"IMG_1.JPG": panda(running.name)})
-    wait_until(lambda: running.sas_requests() >= 1, timeout_s=60, what=running.log())
+    wait_until(lambda: running.sas_requests() >= 1, timeout_s=60, what=running.log)
     assert running.call("setUploadSas", running.credential(own))[0] == 200
     missing = "SELECT state FROM upload WHERE reason LIKE '%ContainerNotFound%'"
-    assert wait_until(lambda: running.value(missing), timeout_s=60, what=running.log()) == "ready"
+    assert wait_until(lambda: running.value(missing), timeout_s=60, what=running.log) == "ready"
     container = running.service.create_container(own)
-    wait_until(lambda: list(container.list_blob_names()), timeout_s=60, what=running.log())
+    wait_until(lambda: list(container.list_blob_names()), timeout_s=60, what=running.log)
     wait_until(lambda: running.value("SELECT state FROM upload") == "done", timeout_s=60)
 
 
@@ -63,13 +63,13 @@ def test_storage_that_says_no_for_ever_is_not_asked_about_in_a_hurry(running: Ru
     running.azure.fault("blob-proxy", "storage", status=403)
     running.start(confirm_interval_s="3600")
     running.insert("card", {"IMG_1.JPG": panda(running.name)})
-    wait_until(lambda: running.sas_requests() == 1, timeout_s=60, what=running.log())
+    wait_until(lambda: running.sas_requests() == 1, timeout_s=60, what=running.log)
     for refusals in range(1, 6):
         assert running.call("setUploadSas", running.credential(own))[0] == 200
         wait_until(
             lambda n=refusals: running.azure.faults("blob-proxy")["storage"]["hits"] >= n,
-            timeout_s=60, what=running.log(),
+            timeout_s=60, what=running.log,
         )  # fmt: skip
     assert running.sas_requests() == 1
     running.azure.restore("blob-proxy")
-    wait_until(lambda: running.value("SELECT state FROM upload") == "done", timeout_s=60, what=running.log())
+    wait_until(lambda: running.value("SELECT state FROM upload") == "done", timeout_s=60, what=running.log)

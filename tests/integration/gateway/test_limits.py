@@ -39,7 +39,7 @@ def test_no_more_is_on_its_way_unconfirmed_than_is_allowed(running: Running):
     owe(running, *(wire.Alert(code=f"n{n}", text="x" * each, at=AT) for n in range(count)))
     running.start(unconfirmed_max_bytes=str(allowed), status_interval_s="3600")
     sent = "SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE state = 'sent'"
-    wait_until(lambda: running.value(sent) > allowed - 2 * each, timeout_s=60, what=running.log())
+    wait_until(lambda: running.value(sent) > allowed - 2 * each, timeout_s=60, what=running.log)
     running.wait_heard(poll_s=0.3)
     assert running.value(sent) <= allowed
     while running.value("SELECT count(*) FROM outbox WHERE kind = 'alert'"):
@@ -52,7 +52,7 @@ def test_no_more_is_on_its_way_unconfirmed_than_is_allowed(running: Running):
                 len(running.messages()) > before
                 or not running.value("SELECT count(*) FROM outbox WHERE kind = 'alert'")
             ),
-            timeout_s=60, what=running.log(),
+            timeout_s=60, what=running.log,
         )  # fmt: skip
         assert running.value(sent) <= allowed
     assert {m.payload.code for m in running.wait_messages(wire.Alert, count)} == {f"n{n}" for n in range(count)}

@@ -15,7 +15,7 @@ def alert(running: Running, code: str, begins: str) -> str:
         alerts = [m.payload for m in running.messages() if isinstance(m.payload, wire.Alert)]
         return [a.text for a in alerts if a.code == code and a.text.startswith(begins)]
 
-    wait_until(said, timeout_s=120, what=f"{code} {begins}: {running.log()[-3000:]}")
+    wait_until(said, timeout_s=120, what=lambda: f"{code} {begins}: {running.log()[-3000:]}")
     return said()[0]
 
 
@@ -24,7 +24,7 @@ def test_every_method_does_what_docs_methods_md_says(running: Running) -> None:
     running.wait_heard(poll_s=0.3)
 
     def call(method: str, payload: Any, status: int) -> dict[str, Any]:
-        wait_until(lambda: running.call("getStatus")[0] == 200, timeout_s=60, what=running.log())
+        wait_until(lambda: running.call("getStatus")[0] == 200, timeout_s=60, what=running.log)
         found, answer = running.call(method, payload)
         assert found == status, (method, answer)
         assert isinstance(answer, dict)

@@ -36,7 +36,9 @@ def wait_model(running: Running, state: str, ac: int) -> str:
         model = running.reported().get("model") or {}
         return bool(model.get("value", {}).get("state") == state and model["ac"] == ac)
 
-    wait_until(there, timeout_s=120, what=f"{state}: {running.reported().get('model')}\n{running.log()[-3000:]}")
+    wait_until(
+        there, timeout_s=120, what=lambda: f"{state}: {running.reported().get('model')}\n{running.log()[-3000:]}"
+    )
     return str(running.reported()["model"]["value"]["model_id"])
 
 
@@ -48,7 +50,7 @@ def test_a_head_then_a_whole_model_and_back_while_the_gateway_runs(running: Runn
 
     (tmp_path / "head.json").write_bytes(head())
     told = headquarters(running, "model", "send", running.name, "--head", tmp_path / "head.json")
-    wait_until(lambda: running.reported()["model"]["value"]["model_id"] != shipped, timeout_s=120, what=running.log())
+    wait_until(lambda: running.reported()["model"]["value"]["model_id"] != shipped, timeout_s=120, what=running.log)
     first = wait_model(running, "installed", 200)
     assert first in told
     running.insert("card")
@@ -64,7 +66,7 @@ def test_a_head_then_a_whole_model_and_back_while_the_gateway_runs(running: Runn
     sums = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()]
     (folder / "SHA256SUMS").write_text("".join(sums))
     told = headquarters(running, "model", "send", running.name, "--folder", folder)
-    wait_until(lambda: running.reported()["model"]["value"]["model_id"] != first, timeout_s=120, what=running.log())
+    wait_until(lambda: running.reported()["model"]["value"]["model_id"] != first, timeout_s=120, what=running.log)
     second = wait_model(running, "installed", 200)
     assert second in told
     assert "sig=" not in running.log()
@@ -84,7 +86,7 @@ def test_a_head_then_a_whole_model_and_back_while_the_gateway_runs(running: Runn
 
 def _until_called(running: Running) -> str:
     """Call a method by the command line once the gateway listens."""
-    wait_until(lambda: running.call("getStatus")[0] == 200, timeout_s=60, what=running.log())
+    wait_until(lambda: running.call("getStatus")[0] == 200, timeout_s=60, what=running.log)
     return headquarters(running, "gateway", "call", running.name, "getStatus")
 
 

@@ -17,13 +17,13 @@ def test_the_end_comes_within_ten_seconds_also_while_storage_hangs(running: Runn
     running.azure.fault("blob-proxy", "storage", hang=True)
     running.start()
     running.insert("card")
-    wait_until(lambda: running.sas_requests() >= 1, timeout_s=60, what=running.log())
+    wait_until(lambda: running.sas_requests() >= 1, timeout_s=60, what=running.log)
     assert running.call("setUploadSas", running.credential(own))[0] == 200
-    wait_until(lambda: running.azure.faults("blob-proxy")["storage"]["hits"], timeout_s=60, what=running.log())
+    wait_until(lambda: running.azure.faults("blob-proxy")["storage"]["hits"], timeout_s=60, what=running.log)
     assert running.end(within_s=10) == 0
     running.azure.restore("blob-proxy")
     running.start()
-    wait_until(lambda: running.sas_requests() >= 2, timeout_s=60, what=running.log())
+    wait_until(lambda: running.sas_requests() >= 2, timeout_s=60, what=running.log)
     assert running.call("setUploadSas", running.credential(own))[0] == 200
     running.wait_messages(wire.MediaStored)
 
@@ -33,7 +33,7 @@ def test_verdicts_travel_while_storage_hangs(running: Running):
     running.service.create_container(own)
     running.azure.fault("blob-proxy", "storage", hang=True)
     running.start()
-    wait_until(lambda: running.edge.status()["modules_connected"], timeout_s=60, what=running.log())
+    wait_until(lambda: running.edge.status()["modules_connected"], timeout_s=60, what=running.log)
     wait_until(lambda: running.call("setUploadSas", running.credential(own))[0] == 200, timeout_s=60)
     running.insert("card")
     running.wait_read()
@@ -79,19 +79,19 @@ def test_a_card_pulled_out_half_read_is_read_to_its_end_when_it_is_back(running:
     running.start(workers="1")
     card = running.insert("card", files)
     settled = "SELECT count(*) FROM media"
-    wait_until(lambda: (running.value(settled) or 0) > 0, timeout_s=60, what=running.log())
+    wait_until(lambda: (running.value(settled) or 0) > 0, timeout_s=60, what=running.log)
     shutil.move(card, running.folder / "aside")
     wait_until(
         lambda: running.value("SELECT state FROM reading") in ("interrupted", "complete"),
-        timeout_s=60, what=running.log(),
+        timeout_s=60, what=running.log,
     )  # fmt: skip
     # Another card meanwhile: the gateway looks, and finds the first one gone.
     running.insert("other")
-    wait_until(lambda: running.value("SELECT count(*) FROM reading") == 2, timeout_s=60, what=running.log())
+    wait_until(lambda: running.value("SELECT count(*) FROM reading") == 2, timeout_s=60, what=running.log)
     shutil.move(running.folder / "aside", card)
     wait_until(
         lambda: running.ledger("SELECT DISTINCT state FROM reading") == [("complete",)],
-        timeout_s=60, what=running.log(),
+        timeout_s=60, what=running.log,
     )  # fmt: skip
     assert running.value("SELECT count(*) FROM media") == 40 + 3
 
@@ -102,8 +102,8 @@ def test_the_end_comes_also_while_a_model_is_tried_which_is_tried_again_after_it
 
     running.start()
     running.desire(model=models_made.wanted(models_made.head(0.002)).to_twin())
-    wait_until(lambda: state() == "trying", timeout_s=120, what=running.log())
+    wait_until(lambda: state() == "trying", timeout_s=120, what=running.log)
     assert running.end(within_s=30) == 0
     assert "Traceback" not in running.log()
     running.start()
-    wait_until(lambda: state() == "installed", timeout_s=120, what=running.log())
+    wait_until(lambda: state() == "installed", timeout_s=120, what=running.log)

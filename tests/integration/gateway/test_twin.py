@@ -69,7 +69,7 @@ def _offset_min(running: Running, path: bytes) -> int:
 
 def test_methods_answer_whatever_they_are_asked(running: Running):
     running.start()
-    wait_until(lambda: running.edge.status()["modules_connected"], timeout_s=60, what=running.log())
+    wait_until(lambda: running.edge.status()["modules_connected"], timeout_s=60, what=running.log)
     wait_until(lambda: "camtrap" in str(running.edge.status()), timeout_s=60)
     status, measures = running.call("getStatus")
     assert status == 200
