@@ -22,7 +22,7 @@ from edge_module.scorer import Model, Scorer
 from edge_module.verdict import Thresholds, judge
 from models.draw import Animal, Picture, Shot, burst, draw
 
-ROUNDING = 0.1
+_ROUNDING = 0.1
 """On another processor kernels may round a little otherwise: golden frames keep that far below the thresholds, red
 pandas half as far above theirs, which is near to one."""
 
@@ -58,9 +58,9 @@ def jpeg(picture: Picture, taken: datetime) -> bytes:
     return out.getvalue()
 
 
-def keeps_clear(verdict: str, panda: float, limits: Thresholds) -> bool:
+def _keeps_clear(verdict: str, panda: float, limits: Thresholds) -> bool:
     """Whether a golden frame's probability of a red panda stands far enough from the thresholds."""
-    return panda > limits.panda + ROUNDING / 2 if verdict == Fate.PANDA else panda < limits.review - ROUNDING
+    return panda > limits.panda + _ROUNDING / 2 if verdict == Fate.PANDA else panda < limits.review - _ROUNDING
 
 
 _Said = dict[str, dict[str, str | float]]
@@ -76,7 +76,7 @@ def _score(scorer: Scorer, head: Head, group: dict[str, bytes]) -> tuple[_Said, 
         limits = head.thresholds.night if scores.night else head.thresholds.day
         if (verdict == Fate.PANDA) != name.startswith("panda"):
             faults.append(f"{name}: {verdict} at {scores.panda}")
-        elif not keeps_clear(verdict, scores.panda, limits):
+        elif not _keeps_clear(verdict, scores.panda, limits):
             faults.append(f"{name}: {scores.panda} is too close to a threshold")
     return expected, faults
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from edge_module.model_store import SHIPPED_MODEL_DIR
-from edge_module.verdict import Thresholds
-from models.golden import ROUNDING, keeps_clear
 from tests.edge_cli import LIMIT_S, ROOT, environment
 
 GOLDEN = SHIPPED_MODEL_DIR / "golden"
 TFLITE_PYTHON = ROOT / "build" / "venv-tflite" / "bin" / "python"
+ROUNDING = 0.1
+"""On another processor kernels may round a little otherwise; golden frames keep further from the thresholds."""
+
 SAME = 0.0015
 """On one processor both runtimes say the same (docs/decisions/0056), but for the last of three digits."""
 
@@ -44,7 +45,9 @@ def assert_same(
 def test_golden_frames_keep_clear_of_the_thresholds() -> None:
     thresholds = json.loads((GOLDEN.parent / "head.json").read_text())["thresholds"]
     for name, (verdict, probability) in expected().items():
-        assert keeps_clear(verdict, probability, Thresholds(**thresholds["night" if "night" in name else "day"])), name
+        limits = thresholds["night" if "night" in name else "day"]
+        clear = probability - limits["panda"] if verdict == "panda" else limits["review"] - probability
+        assert clear > ROUNDING / 2 if verdict == "panda" else clear > ROUNDING, name
 
 
 def test_this_runtime_says_what_is_expected() -> None:

@@ -33,14 +33,8 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 class KernelsDisk:
     """A real file system of its own that the kernel makes read-only, as it does when it finds the disk faulty."""
 
-    def __init__(self, folder: Path) -> None:
-        image, self._folder = folder.with_suffix(".image"), folder
-        folder.mkdir()
-        with image.open("wb") as content:
-            content.truncate(96 << 20)
-        # One device for all that is done to it: the file behind a device need not show what the device holds.
-        self._device = _or_skip("losetup", "--find", "--show", image)
-        subprocess.run(["mkfs.ext4", "-q", "-F", self._device], check=True)
+    def __init__(self, device: str, folder: Path) -> None:
+        self._device, self._folder = device, folder
         self._mount()
 
     def _mount(self) -> None:
@@ -58,18 +52,13 @@ class KernelsDisk:
 
     def reboot(self) -> None:
         """What a host does when it boots: look the file system over, and mount it."""
-        self._unmount()
+        self.unmount()
         looked = subprocess.run(["e2fsck", "-p", self._device], check=False, capture_output=True, text=True)
         assert looked.returncode in (0, 1), looked.stdout + looked.stderr  # sound, or mended
         self._mount()
 
-    def _unmount(self) -> None:
+    def unmount(self) -> None:
         subprocess.run(["umount", self._folder], check=True)
-
-    def remove(self) -> None:
-        """Unmount it, and give the device back."""
-        self._unmount()
-        subprocess.run(["losetup", "--detach", self._device], check=True)
 
 
 def _or_skip(*command: str | Path) -> str:
@@ -82,11 +71,18 @@ def _or_skip(*command: str | Path) -> str:
 
 @contextlib.contextmanager
 def kernels_disk(folder: Path) -> Iterator[KernelsDisk]:
-    disk = KernelsDisk(folder)
-    try:
+    folder.mkdir()
+    image = folder.with_suffix(".image")
+    with image.open("wb") as content:
+        content.truncate(96 << 20)
+    with contextlib.ExitStack() as undo:
+        # One device for all that is done to it: the file behind a device need not show what the device holds.
+        device = _or_skip("losetup", "--find", "--show", image)
+        undo.callback(subprocess.run, ["losetup", "--detach", device], check=True)
+        subprocess.run(["mkfs.ext4", "-q", "-F", device], check=True)
+        disk = KernelsDisk(device, folder)
+        undo.callback(disk.unmount)
         yield disk
-    finally:
-        disk.remove()
 
 
 def fill(path: Path) -> None:
