@@ -11,36 +11,29 @@ it.
 """
 
 import argparse
-import hashlib
 import json
 import logging
 import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from tqdm import tqdm
 
 from edge_module.backbone import Backbone
-from edge_module.domain import Box
 from edge_module.model_store import SHIPPED_MODEL_DIR
-from edge_module.scorer import FULL
-from edge_module.verdict import DayNight, Thresholds
-from models import BUILD_DIR, answered, evaluate, exam, gate, golden, known, lite0, pictures, sit, views
+from edge_module.verdict import DayNight
+from models import BUILD_DIR, answered, evaluate, exam, gate, golden, known, lite0, pictures, sit
 from models.build import ROOT, BuildError, build, build_float, published_weights, run
-from models.fit import cooled, fit
-from models.pictures import fold_of
+from models.fit import cooled
+from models.lessons import LABELS, STEMS, UNSET, Candidate, drawn_views, fit_head, views_without
 from models.views import FOLDS
 
 logger = logging.getLogger(__name__)
 
-LABELS = ("red_panda", "other_animal", "blank")
 _STEPS, _SEEDS = 1000, (1, 2)
 """Of 32 views each. Networks of several seeds are averaged: there are few animals, and what one order of them taught
 and another did not is mostly chance."""
@@ -48,67 +41,13 @@ and another did not is mostly chance."""
 _KEPT = 0.7
 """Of the way from the published weights to the tuned ones."""
 
-_DRAWN_FRAMES, _DRAWN_WEIGHT = 150, 30.0
-"""Two views of each; weighted so that golden frames stand clear of the thresholds."""
-
-_TRAPPED_WEIGHT = 40.0
-"""Of looks at real trap frames, which are few: they have what no composed frame has, such as a maker's orange sign."""
-
-_INVERSE_REGULARISATION = 0.003
-"""Of 0.0003, 0.001 and 0.003 all did about as well on the folds held out: at 10 % of other animals passed on 0.92, 0.92
-and 0.93 by day, 0.88, 0.89 and 0.89 by night."""
-
-_REHEARSAL_SEED = 900
-_EDGES = ("left", "top", "right", "bottom")
-
-_PART, _FEATURE_THREADS = 512, 4
-
 _GATE_EVERY = 7
 """Every seventh burst, by day and night: the file stays at three megabytes."""
 
-_UNSET = DayNight(day=Thresholds(panda=0.5, review=0.2), night=Thresholds(panda=0.5, review=0.2))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A model in the making, in a folder of its own under build/.
-
-    Args:
-        fold: what it must not have seen; None has seen everything.
-    """
-
-    fold: int | None
-
-    @property
-    def folder(self) -> Path:
-        """Where it is made."""
-        return BUILD_DIR / "candidates" / ("all" if self.fold is None else f"without_{self.fold}")
-
-    def may_see(self, source: str) -> bool:
-        """Whether it may learn from a view of some sources."""
-        groups = source.split("+")
-        return self.fold is None or source == "drawn" or all(fold_of(group, FOLDS) != self.fold for group in groups)
-
-
-def _views(fold: int) -> Path:
-    """Stem of the views that leave a fold out."""
-    return BUILD_DIR / f"views_{fold}"
-
-
-_STEMS = tuple(_views(fold) for fold in range(FOLDS))
-
 
 def _render(fold: int) -> None:
-    if not _views(fold).with_suffix(".json").exists():
+    if not views_without(fold).with_suffix(".json").exists():
         _module("models.views", "--fold", str(fold))
-
-
-def _drawn() -> Path:
-    """Stem of the drawn views."""
-    stem = BUILD_DIR / "views_drawn"
-    if not stem.with_suffix(".json").exists():
-        views.store(stem, list(views.drawn(_DRAWN_FRAMES, seed=10_000)))
-    return stem
 
 
 def _module(name: str, *arguments: str) -> None:
@@ -141,97 +80,18 @@ def _tune(candidate: Candidate) -> Path:
                 run(
                     "models.finetune",
                     *("--weights", str(published_weights()), "--teacher", str(_teacher()), "--out", str(out)),
-                    *("--views", *map(str, _STEMS), "--folds", str(FOLDS), "--fold", str(candidate.fold)),
+                    *("--views", *map(str, STEMS), "--folds", str(FOLDS), "--fold", str(candidate.fold)),
                     *("--steps", str(_STEPS), "--kept", str(_KEPT), "--seed", str(seed)),
                 )
         lite0.save(tuned, lite0.mean([dict(np.load(out)) for out in of_seeds]))
     return tuned
 
 
-def _features(stem: Path, backbone: Path) -> npt.NDArray[np.float32]:
-    """Features of rendered views by a TFLite file, kept beside it."""
-    kept = backbone.with_name(f"{stem.name}_features.npy")
-    if not kept.exists():
-        content, seen = backbone.read_bytes(), np.load(stem.with_suffix(".npy"), mmap_mode="r")
-
-        def part(start: int) -> npt.NDArray[np.float32]:
-            network = Backbone(content, name=backbone.name, quick=True)  # the head learns from too many to mind
-            return np.stack([network.look(np.array(view)).features for view in seen[start : start + _PART]])
-
-        parts = range(0, len(seen), _PART)
-        with ThreadPoolExecutor(_FEATURE_THREADS) as pool:
-            found = list(tqdm(pool.map(part, parts), total=len(parts), desc=f"features, {stem.name}", mininterval=10))
-        np.save(kept, np.concatenate(found))
-    return np.asarray(np.load(kept), np.float32)
-
-
-_Lesson = tuple[npt.NDArray[np.float32], list[str], float]
-"""Features, what each is, and how much each counts."""
-
-
-def _learned_from(candidate: Candidate) -> list[pictures.Labelled]:
-    return [p for p in pictures.read() if candidate.fold is None or p.fold(FOLDS) != candidate.fold]
-
-
-def _rehearsed(candidate: Candidate, network: Backbone) -> _Lesson:
-    """What the gateway would look at, with this backbone, in composed frames the candidate may learn from."""
-    seed = _REHEARSAL_SEED + (FOLDS if candidate.fold is None else candidate.fold)
-    questions = exam.rehearse(_learned_from(candidate), seed, BUILD_DIR / f"rehearsal_{candidate.folder.name}")
-    answers = sit.sit(questions, network)
-    rows, labels = [], []
-    for row, (owner, edges) in enumerate(zip(answers.owner, answers.box.tolist(), strict=True)):
-        question = questions[owner]
-        animal = Box(**dict(zip(_EDGES, question["animal"], strict=True))) if question["animal"] else None
-        shown = Box(**dict(zip(_EDGES, edges, strict=True))) if answers.view[row] != FULL else None
-        blank = question["label"] == "blank"
-        label = "blank" if blank else views.seen(question["label"], animal, question["visible"], shown)
-        if label in LABELS:
-            rows.append(row)
-            labels.append(str(label))
-    return answers.features[rows], labels, 1.0
-
-
-def _trapped(candidate: Candidate, network: Backbone) -> _Lesson:
-    """The same of real trap frames: there are none of red pandas, so whatever is looked at is something else."""
-    questions = [asdict(question) for question in exam.real(_learned_from(candidate))]
-    answers = sit.sit(questions, network)
-    labels = ["blank" if questions[owner]["label"] == "blank" else "other_animal" for owner in answers.owner]
-    return answers.features, labels, _TRAPPED_WEIGHT
-
-
-def _seen(candidate: Candidate, backbone: Path, stem: Path, weight: float) -> _Lesson:
-    """Rendered views that the candidate may learn from."""
-    rows = json.loads(stem.with_suffix(".json").read_text())
-    used = [i for i, row in enumerate(rows) if row["label"] in LABELS and candidate.may_see(row["source"])]
-    return _features(stem, backbone)[used], [rows[i]["label"] for i in used], weight
-
-
-def fit_head(candidate: Candidate) -> bytes:
-    """Fit a head on rendered views, frames as they will be looked at, and drawings, as the backbone sees them."""
-    backbone = candidate.folder / "backbone.tflite"
-    network = Backbone.open(backbone)
-    lessons = [_rehearsed(candidate, network), _trapped(candidate, network)]
-    lessons += [_seen(candidate, backbone, stem, 1.0) for stem in _STEMS]
-    lessons.append(_seen(candidate, backbone, _drawn(), _DRAWN_WEIGHT))
-    labels = [label for _, of_one, _ in lessons for label in of_one]
-    frequency = {label: labels.count(label) / len(labels) for label in LABELS}
-    weights = np.array([w * frequency[label] ** -0.5 for _, of_one, w in lessons for label in of_one], np.float32)
-    return fit(
-        np.concatenate([features for features, _, _ in lessons]),
-        labels,
-        weights / weights.mean(),
-        order=LABELS,
-        inverse_regularisation=_INVERSE_REGULARISATION,
-        thresholds=_UNSET,
-        backbone_sha256=hashlib.sha256(backbone.read_bytes()).hexdigest(),
-    )
-
-
 def _make(candidate: Candidate) -> None:
     candidate.folder.mkdir(parents=True, exist_ok=True)
     backbone = candidate.folder / "backbone.tflite"
     if not backbone.exists():
-        build(_tune(candidate), backbone, views=_views(candidate.fold or 0))
+        build(_tune(candidate), backbone, views=views_without(candidate.fold or 0))
     head = candidate.folder / "head_fitted.json"
     if not head.exists():
         head.write_bytes(fit_head(candidate))
@@ -273,7 +133,7 @@ def _train() -> Candidate:
     _teacher()
     with ProcessPoolExecutor() as pool:
         list(pool.map(_render, folds))
-        for needed_by_both in (_drawn, published_weights):
+        for needed_by_both in (drawn_views, published_weights):
             needed_by_both()
         list(pool.map(_held_out, folds))
     final = Candidate(fold=None)
@@ -304,7 +164,7 @@ def _calibrate() -> tuple[DayNight, float]:
         head.write_bytes(head.with_name("head_fitted.json").read_bytes())
     divisor = evaluate.temperature()
     for head in heads.values():
-        head.write_bytes(cooled(head.read_bytes(), divisor, _UNSET))
+        head.write_bytes(cooled(head.read_bytes(), divisor, UNSET))
     return evaluate.thresholds_to_ship(), divisor
 
 
