@@ -66,6 +66,7 @@ def test_nothing_in_it_makes_its_user_another_one(image: Image) -> None:
 
 def test_it_has_no_tests_no_headquarters_and_no_caches(image: Image) -> None:
     assert sorted(path.name for path in (image.rootfs / "app").iterdir()) == ["LICENSE", "edge_module", "models"]
+    assert not (image.rootfs / "app/models/red_panda/evaluation").exists(), "megabytes that only training asks for"
     for folder in ("var/lib/apt/lists", "var/cache/apt", "usr/share/man", "root/.cache", "tmp"):
         found = image.rootfs / folder
         assert not found.exists() or not any(found.iterdir()), folder
