@@ -4,10 +4,12 @@
 2. Then the part of the frame in which a red panda is likeliest (`gaze`), closer: that finds what sits still. Not so in
    a burst in which something moved and no look has left much hope: most frames are wind, and end there.
 3. A frame's scores are those of the view in which a red panda is most probable: a panda seen in one view is not
-   outvoted by the forest in another.
-4. Frames of one burst in which something moved are of one animal, mostly: the scores of each are drawn halfway towards
-   their mean (of log-probabilities). Halfway, so that the empty frame after a panda has left stays empty; a frame in
-   which nothing moved takes no part.
+   outvoted by the forest in another. But what the whole frame says is drawn towards what the closer look says, which is
+   at what the whole frame found suspicious.
+4. Frames of one burst in which something moved are of one animal, mostly: each is drawn to their mean (of
+   log-probabilities), wholly where that makes a red panda likelier, else halfway, so that the one frame with a panda is
+   not outvoted by the empty ones after it. Each so far as there seems to be an animal on it: the empty frames stay
+   empty. A frame in which nothing moved takes no part.
 """
 
 import hashlib
@@ -20,7 +22,7 @@ import numpy.typing as npt
 
 from edge_module.backbone import Backbone, Look
 from edge_module.burst import motion
-from edge_module.domain import LABEL_PANDA, Box, Scores
+from edge_module.domain import LABEL_BLANK, LABEL_PANDA, Box, Scores
 from edge_module.frame import Frame, to_input
 from edge_module.gaze import closer
 from edge_module.head import Head
@@ -32,7 +34,14 @@ MOTION: Final = "motion"
 HOPE_MIN: Final = 0.12
 """Rule 2: the probability of a red panda, in any look at a burst, that makes a closer one worth its while."""
 
-_DRAWN: Final = np.float32(0.5)
+_DRAWN_CLOSER: Final = np.float32(0.4)
+"""Rule 3: the share of the way."""
+
+_DRAWN_DOWN: Final = np.float32(0.5)
+"""Rule 4: the share of the way to the burst's mean, where that makes a red panda less likely."""
+
+_FLOOR: Final = np.float32(1e-6)
+"""Of a probability before its logarithm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,20 +61,47 @@ class Seen:
     probabilities: npt.NDArray[np.float32]
 
 
-def pooled(probabilities: npt.NDArray[np.float32], moved: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+def pooled(
+    probabilities: npt.NDArray[np.float32], moved: npt.NDArray[np.bool_], labels: Sequence[str]
+) -> npt.NDArray[np.float32]:
     """Rule 4.
 
     Args:
         probabilities: of the frames of one burst, shape (n, labels).
         moved: in which of them something moved, shape (n).
+        labels: a red panda's among them.
     """
     if moved.sum() < 2:  # noqa: PLR2004 - one alone has no company
         return probabilities
-    logs = np.log(np.maximum(probabilities[moved], np.float32(1e-6)))
-    mixed = np.exp(logs + _DRAWN * (logs.mean(axis=0) - logs))
+    together = np.log(np.maximum(probabilities[moved], _FLOOR)).mean(axis=0)
+    panda = labels.index(LABEL_PANDA)
+    up = probabilities[moved, panda] < np.exp(together[panda])
+    share = np.where(up, np.float32(1), _DRAWN_DOWN)
+    if LABEL_BLANK in labels:
+        share *= 1 - probabilities[moved, labels.index(LABEL_BLANK)]
     found = probabilities.copy()
-    found[moved] = mixed / mixed.sum(axis=1, keepdims=True)
+    found[moved] = _drawn(probabilities[moved], together, share[:, None])
     return found
+
+
+def confirmed(whole: npt.NDArray[np.float32], closely: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Rule 3, of a frame the whole of which is likelier to show a red panda than any part.
+
+    Args:
+        whole: probabilities by it, shape (..., labels).
+        closely: probabilities by the closer look, of the same shape.
+    """
+    return _drawn(whole, np.log(np.maximum(closely, _FLOOR)), _DRAWN_CLOSER)
+
+
+def _drawn(
+    probabilities: npt.NDArray[np.float32], towards: npt.NDArray[np.float32], share: npt.ArrayLike
+) -> npt.NDArray[np.float32]:
+    """Probabilities (..., labels), drawn a share of the way towards log-probabilities."""
+    logs = np.log(np.maximum(probabilities, _FLOOR))
+    mixed = np.exp(logs + np.asarray(share, np.float32) * (towards - logs))
+    drawn: npt.NDArray[np.float32] = mixed / mixed.sum(axis=-1, keepdims=True)
+    return drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,9 +136,14 @@ class Scorer:
             Scores of each frame, in the same order.
         """
         boxes = motion([frame.whole for frame in frames])
-        best = [max(seen, key=self._panda) for seen in self.looks(frames, boxes)]
+        looks = self.looks(frames, boxes)
+        best = [max(of_frame, key=self._panda) for of_frame in looks]
+        said = np.stack([seen.probabilities for seen in best])
+        for row, seen, of_frame in zip(said, best, looks, strict=True):
+            if seen.view.name == FULL and of_frame[-1].view.name == CLOSER:
+                row[:] = confirmed(row, of_frame[-1].probabilities)
         moved = np.array([box is not None for box in boxes])
-        rows = pooled(np.stack([seen.probabilities for seen in best]), moved)
+        rows = pooled(said, moved, self._head.labels)
         return [
             Scores(
                 probabilities=dict(zip(self._head.labels, (round(float(p), 3) for p in row), strict=True)),
@@ -121,7 +162,7 @@ class Scorer:
             boxes: what moved in each, where something did.
 
         Returns:
-            For each frame what was looked at, the whole of it first.
+            For each frame what was looked at: the whole of it first, the closer look last.
         """
         glances = [self._backbone.look(frame.whole) for frame in frames]
         looks = [

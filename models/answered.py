@@ -4,7 +4,7 @@ By strategy, so that what each view of a frame is worth can be told from one exa
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edge_module.domain import LABEL_PANDA
 from edge_module.errors import PonyaError
 from edge_module.head import Head
-from edge_module.scorer import CLOSER, FULL, HOPE_MIN, MOTION, pooled
+from edge_module.scorer import CLOSER, FULL, HOPE_MIN, MOTION, confirmed, pooled
 from models import BUILD_DIR, exam
 from models.metrics import Flags, Frames
 from models.sit import TILE, Answers
@@ -51,12 +51,13 @@ class Strategy:
         return np.asarray(used, bool)
 
 
+ALONE = "full frame + motion crop + closer"
 SHIPPED = "full frame, motion crop, closer where there is hope; burst together (shipped)"
 STRATEGIES: Mapping[str, Strategy] = {
     "full frame": Strategy(views=(FULL,)),
     "full frame + motion crop": Strategy(views=(FULL, MOTION)),
     "full frame + closer": Strategy(views=(FULL, CLOSER)),
-    "full frame + motion crop + closer": Strategy(views=(FULL, MOTION, CLOSER)),
+    ALONE: Strategy(views=(FULL, MOTION, CLOSER)),
     "the same, burst together": Strategy(views=(FULL, MOTION, CLOSER), together=True),
     SHIPPED: Strategy(views=(FULL, MOTION, CLOSER), hope=True, together=True),
     "single frames: full frame": Strategy(views=(FULL,), single=True),
@@ -121,13 +122,12 @@ def best_views(panda: npt.NDArray[np.float32], owner: npt.NDArray[Any], frames: 
     return np.asarray(order[first], np.int64)
 
 
-def examined(composed: bool, build_dir: Path = BUILD_DIR) -> Examined:
-    """Load the stored answers of all folds that have been examined.
+def examined(kind: str, build_dir: Path = BUILD_DIR) -> Examined:
+    """Load the stored answers of all folds that have been examined on a kind of paper (`exam.PAPERS`).
 
     Raises:
         NotExamined: none has.
     """
-    kind = "composed" if composed else "real"
     questions: list[dict[str, Any]] = []
     best: dict[str, list[npt.NDArray[np.float32]]] = {strategy: [] for strategy in STRATEGIES}
     invokes: dict[str, list[float]] = {strategy: [] for strategy in STRATEGIES}
@@ -149,7 +149,7 @@ def examined(composed: bool, build_dir: Path = BUILD_DIR) -> Examined:
         shipped = STRATEGIES[SHIPPED].uses(probabilities[:, panda], owner, view, event)
         looks.append(np.bincount(owner[shipped], minlength=len(event)))
         for name, strategy in STRATEGIES.items():
-            best[name].append(scored(strategy, probabilities, owner, view, event, panda=panda))
+            best[name].append(scored(strategy, probabilities, owner, view, event, labels=labels))
             counted = strategy.uses(probabilities[:, panda], owner, view, event)
             counted &= alone[owner] if strategy.single and alone.any() else True
             invokes[name].append(counted.sum() / len(np.unique(owner[counted])))
@@ -170,7 +170,7 @@ def scored(
     view: npt.NDArray[Any],
     event: npt.NDArray[Any],
     *,
-    panda: int,
+    labels: Sequence[str],
 ) -> npt.NDArray[np.float32]:
     """Probabilities of views to those of frames, as the gateway's scorer has them.
 
@@ -180,16 +180,23 @@ def scored(
         owner: the frame of each view.
         view: the name of each view.
         event: the burst of each frame.
-        panda: which of the labels is the red panda.
+        labels: the columns of `probabilities`.
 
     Returns:
         Shape (frames, labels).
     """
+    panda = labels.index(LABEL_PANDA)
     used = strategy.uses(probabilities[:, panda], owner, view, event)
-    best = probabilities[used][best_views(probabilities[used, panda], owner[used], len(event))]
+    seen, frame, name = probabilities[used], owner[used], view[used]
+    likeliest = best_views(seen[:, panda], frame, len(event))
+    best = seen[likeliest]
+    closely = np.full(len(event), -1)
+    closely[frame[name == CLOSER]] = np.flatnonzero(name == CLOSER)
+    again = (name[likeliest] == FULL) & (closely >= 0)
+    best[again] = confirmed(best[again], seen[closely[again]])
     if strategy.together:
         moved = np.isin(np.arange(len(event)), owner[view == MOTION])
         for number in np.unique(event):
             chosen = event == number
-            best[chosen] = pooled(best[chosen], moved[chosen])
+            best[chosen] = pooled(best[chosen], moved[chosen], labels)
     return best

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from edge_module.head import Head
 from edge_module.model_store import SHIPPED_MODEL_DIR
 from edge_module.verdict import DayNight, judge
 from models import BUILD_DIR, exam
-from models.answered import SHIPPED, STRATEGIES, Examined, examined, folds_examined, scored
+from models.answered import ALONE, SHIPPED, STRATEGIES, Examined, examined, folds_examined, scored
 from models.kinds import kind_of
 from models.metrics import (
     Budget,
@@ -83,7 +84,9 @@ def _runtimes(thresholds: DayNight, build_dir: Path) -> dict[str, float]:
             owner = np.searchsorted(frames_of, answers.owner[of_these])
             event = np.array([asked[i]["event"] for i in frames_of])
             probabilities = head.probabilities(answers.features[of_these])
-            said.append(scored(STRATEGIES[SHIPPED], probabilities, owner, answers.view[of_these], event, panda=panda))
+            said.append(
+                scored(STRATEGIES[SHIPPED], probabilities, owner, answers.view[of_these], event, labels=head.labels)
+            )
         night = np.array([asked[i]["night"] for i in frames_of])
         verdicts = [_verdicts(probabilities, night, head.labels, thresholds) for probabilities in said]
         frames += len(frames_of)
@@ -113,12 +116,12 @@ def _cost(answers: Examined) -> dict[str, float]:
 
 def thresholds_to_ship(build_dir: Path = BUILD_DIR) -> DayNight:
     """Thresholds for the bar's first operating point, chosen on all composed test frames."""
-    return _chosen(examined(composed=True, build_dir=build_dir).frames(), BAR)
+    return _chosen(examined("composed", build_dir).frames(), BAR)
 
 
 def temperature(build_dir: Path = BUILD_DIR) -> float:
     """What to divide logits by so that probabilities fit the composed test frames best (least log loss)."""
-    answers = examined(composed=True, build_dir=build_dir)
+    answers = examined("composed", build_dir)
     rows = np.arange(len(answers.questions))
     truth = np.array([answers.labels.index(label) for label in answers.column("label")])
     logits = np.log(answers.best[SHIPPED].astype(np.float64) + 1e-12)
@@ -139,11 +142,14 @@ def _chosen(frames: Frames, budget: Budget) -> DayNight:
     return choose(frames, replace(budget, other=other, other_as_panda=sure))
 
 
-def _cross(frames: Frames, budget: Budget, decide: Callable[[Frames, DayNight], Flags]) -> Flags:
-    """Decide on each half of the sources by thresholds chosen on the other half."""
-    half, decided = _half(frames.source), np.zeros(len(frames.panda), bool)
+def _cross(
+    frames: Frames, budget: Budget, decide: Callable[[Frames, DayNight], Flags], by: Frames | None = None
+) -> Flags:
+    """Decide on each half of the sources by thresholds chosen on the other half, of `by` where that is given."""
+    half, decided, chosen_on = _half(frames.source), np.zeros(len(frames.panda), bool), by or frames
     for h in (0, 1):
-        decided[half == h] = decide(frames.where(half == h), _chosen(frames.where(half != h), budget))
+        thresholds = _chosen(chosen_on.where(_half(chosen_on.source) != h), budget)
+        decided[half == h] = decide(frames.where(half == h), thresholds)
     return decided
 
 
@@ -166,9 +172,26 @@ def _bar(answers: Examined, strategy: str, budget: Budget) -> dict[str, Figure]:
     return found
 
 
+def _passing(answers: Examined, passing: Examined, strategy: str) -> dict[str, Figure]:
+    """Bursts with a red panda on some of the three frames only: none may be lost among the empty ones."""
+    frames, width = passing.frames(strategy), passing.column("animal_width").astype(np.float64)
+    on = _cross(frames, BAR, passed, by=answers.frames(strategy))
+    there, times = frames.label == LABEL_PANDA, []
+    for _, burst in groupby(passing.questions, key=itemgetter("event")):
+        labels = [question["label"] for question in burst]
+        times += [labels.count(LABEL_PANDA)] * len(labels)
+    wide = there & (width >= BAR_WIDTHS[0]) & (width <= BAR_WIDTHS[1])
+    chosen = {f"found on {n} of 3": wide & (np.array(times) == n) for n in (1, 2)} | {"empty, passed on": ~there}
+    return {
+        f"{name}, {light}": share(on[rows & lit], frames.source[rows & lit])
+        for name, rows in chosen.items()
+        for light, lit in (("day", ~frames.night), ("night", frames.night))
+    }
+
+
 def figures(build_dir: Path = BUILD_DIR) -> dict[str, Any]:
     """Every figure of the report, as plain values."""
-    answers, trap = (examined(composed=composed, build_dir=build_dir) for composed in (True, False))
+    answers, passing, trap = (examined(kind, build_dir) for kind in exam.PAPERS)
     frames = answers.frames()
     on = _cross(frames, BAR, passed)
     positive = frames.label == "red_panda"
@@ -197,6 +220,10 @@ def figures(build_dir: Path = BUILD_DIR) -> dict[str, Any]:
             strategy: {"invokes": answers.invokes[strategy]}
             | {name: asdict(f) for name, f in _bar(answers, strategy, BAR).items() if name.startswith("red panda")}
             for strategy in STRATEGIES
+        },
+        "passing": {
+            name: {row: asdict(f) for row, f in _passing(answers, passing, strategy).items()}
+            for name, strategy in (("each frame alone", ALONE), ("together (shipped)", SHIPPED))
         },
         "real": {
             f"{label}, {name}": {"frames": int(chosen.sum()), "passed_on": int(real_on[chosen].sum())}
@@ -289,7 +316,7 @@ def main() -> int:
     elif arguments.folder:
         print(folders.as_text(found))  # noqa: T201
     else:
-        report.write(found, examined(composed=True, build_dir=arguments.build), arguments.out)
+        report.write(found, examined("composed", arguments.build), arguments.out)
     return 0
 
 

@@ -19,13 +19,19 @@ from edge_module.burst import bursts
 from edge_module.errors import MediaError
 from edge_module.frame import decode
 from models import BUILD_DIR, pictures
-from models.synthesise import Stock
+from models.synthesise import Composed, Stock
 from models.views import FOLDS
 
 _WIDTHS = (0.06, 0.6)
 _FRAMES = 3
 _BURSTS = {"red_panda": 200, "other_animal": 240, "blank": 100}
 """Of each fold."""
+
+_PASSING = 90
+"""Bursts of each fold with a red panda on one frame only, and as many with it on two."""
+
+PAPERS = ("composed", "passing", "real")
+"""Kinds of test frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,24 +72,40 @@ def composed(labelled: list[pictures.Labelled], seed: int, folder: Path) -> Iter
     for label, count in _BURSTS.items():
         for i in tqdm(range(count), desc=label, mininterval=10):
             burst = stock.burst(rng, label, night=i % 2 == 0, frames=_FRAMES, widths=_WIDTHS)
-            for at, jpeg in enumerate(burst.jpegs):
-                file = folder / f"{label}_{i:03}_{at}.jpg"
-                file.write_bytes(jpeg)
-                box = burst.boxes[at] if burst.boxes else None
-                yield Question(
-                    name=f"{label}_{i}/{at}: {' on '.join(reversed(burst.sources))}",
-                    label=label,
-                    composed=True,
-                    night=decode(jpeg).night,
-                    animal=(box.left, box.top, box.right, box.bottom) if box else None,
-                    animal_width=(box.right - box.left if box else 0.0) if burst.boxes else None,
-                    visible=burst.visible if burst.boxes else None,
-                    # An animal's frames are alike because of the animal, blank ones because of the place.
-                    source=burst.sources[1] if burst.boxes else burst.sources[0],
-                    event=event,
-                    file=str(file),
-                )
+            yield from _written(burst, [label] * _FRAMES, folder / f"{label}_{i:03}", event)
             event += 1
+
+
+def passing(labelled: list[pictures.Labelled], seed: int, folder: Path) -> Iterator[Question]:
+    """Frames of bursts through which a red panda passes: on one or two of three, and gone from the others."""
+    rng = np.random.default_rng(seed)
+    stock = Stock.of([p for p in labelled if p.trap or p.warm_blooded])
+    folder.mkdir(parents=True, exist_ok=True)
+    for event in tqdm(range(2 * _PASSING), desc="passing", mininterval=10):
+        gone = rng.permutation(_FRAMES)[1 + event % 2 :].tolist()
+        burst = stock.burst(rng, "red_panda", night=event % 4 < 2, frames=_FRAMES, widths=_WIDTHS, gone=gone)  # noqa: PLR2004 - half
+        labels = ["red_panda" if box else "blank" for box in burst.boxes]
+        yield from _written(burst, labels, folder / f"passing_{event:03}", event)
+
+
+def _written(burst: Composed, labels: list[str], stem: Path, event: int) -> Iterator[Question]:
+    for at, (jpeg, label) in enumerate(zip(burst.jpegs, labels, strict=True)):
+        file = stem.with_name(f"{stem.name}_{at}.jpg")
+        file.write_bytes(jpeg)
+        box = burst.boxes[at] if burst.boxes else None
+        yield Question(
+            name=f"{stem.name}/{at}: {' on '.join(reversed(burst.sources))}",
+            label=label,
+            composed=True,
+            night=decode(jpeg).night,
+            animal=(box.left, box.top, box.right, box.bottom) if box else None,
+            animal_width=(box.right - box.left if box else 0.0) if burst.boxes else None,
+            visible=burst.visible if burst.boxes else None,
+            # An animal's frames are alike because of the animal, blank ones because of the place.
+            source=burst.sources[1] if burst.boxes else burst.sources[0],
+            event=event,
+            file=str(file),
+        )
 
 
 def real(labelled: list[pictures.Labelled]) -> Iterator[Question]:
@@ -120,8 +142,13 @@ def set_papers(fold: int) -> None:
         PicturesAbsent: there are no labelled pictures here.
     """
     labelled = [p for p in pictures.read() if p.fold(FOLDS) == fold]
-    frames = paper(fold, "composed").with_suffix("")
-    for kind, asked in (("composed", composed(labelled, 500 + fold, frames)), ("real", real(labelled))):
+    frames = {kind: paper(fold, kind).with_suffix("") for kind in PAPERS}
+    papers = {
+        "composed": composed(labelled, 500 + fold, frames["composed"]),
+        "passing": passing(labelled, 700 + fold, frames["passing"]),
+        "real": real(labelled),
+    }
+    for kind, asked in papers.items():
         if not paper(fold, kind).exists():
             questions = [asdict(question) for question in asked]
             paper(fold, kind).write_text(json.dumps(questions))
@@ -137,7 +164,7 @@ def rehearse(labelled: list[pictures.Labelled], seed: int, stem: Path) -> list[d
 
 
 def paper(fold: int, kind: str, build_dir: Path = BUILD_DIR) -> Path:
-    """What is known of a fold's test frames; `kind` is composed or real."""
+    """What is known of a fold's test frames; `kind` is one of `PAPERS`."""
     return build_dir / f"exam_{fold}_{kind}.json"
 
 

@@ -83,7 +83,7 @@ def measure(folder: Path, arithmetic: str = "int8") -> dict[str, float]:
         raise ModelError(f"{folder / 'evaluation' / 'features.npz'}: made by another backbone; run models.train")
     probabilities = head.probabilities(np.square(kept[arithmetic] / np.float32(_LEVELS)) * np.float32(_FEATURE_MAX))
     panda = head.labels.index(LABEL_PANDA)
-    best = scored(STRATEGIES[SHIPPED], probabilities, kept["owner"], kept["view"], kept["event"], panda=panda)
+    best = scored(STRATEGIES[SHIPPED], probabilities, kept["owner"], kept["view"], kept["event"], labels=head.labels)
     frames = Frames(
         panda=np.array([round(float(p), 3) for p in best[:, panda]]),
         label=kept["label"],

@@ -93,7 +93,20 @@ def _sections(found: Mapping[str, Any]) -> list[str]:
         ]
     lines += ["", "### By size and by how much is hidden", "", "![By width](evaluation/width.svg)", ""]
     lines += ["![By visible share](evaluation/visible.svg)", ""]
-    lines += ["### Other animals passed on, by kind of source", "", *_table(found["by_kind"])]
+    lines += [
+        "### Bursts through which a red panda passes",
+        "",
+        (
+            "It is on one or two of three frames, 10 to 50 % of the width; thresholds of the first bar, on composed "
+            "frames of the other half."
+        ),
+        "",
+        "| | " + " | ".join(found["passing"]) + " |",
+        "|---" * (len(found["passing"]) + 1) + "|",
+    ]
+    for name in next(iter(found["passing"].values())):
+        lines.append(f"| {name} | " + " | ".join(_text(row[name]) for row in found["passing"].values()) + " |")
+    lines += ["", "### Other animals passed on, by kind of source", "", *_table(found["by_kind"])]
     lines += ["### Verdicts", "", "| on the frame | panda | review | other | blank |", "|---|---|---|---|---|"]
     for label, row in found["confusion"].items():
         lines.append(f"| {label} | " + " | ".join(str(row[v]) for v in ("panda", "review", "other", "blank")) + " |")

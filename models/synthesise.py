@@ -45,7 +45,7 @@ class Composed:
     Args:
         jpegs: the frames as a camera would write them.
         boxes: where the first subject is in each frame, None where it is outside; empty for a blank burst.
-        visible: share of the first subject that is neither hidden nor outside, averaged over the frames.
+        visible: share of the first subject that is neither hidden nor outside, averaged over the frames it is in.
         label: red_panda if one is there, else other_animal, else blank.
         sources: groups of everything the burst is made of.
     """
@@ -59,7 +59,13 @@ class Composed:
 
 
 def compose(
-    background: Picture, subjects: Sequence[Cutout], conditions: Conditions, rng: np.random.Generator, *, place: str
+    background: Picture,
+    subjects: Sequence[Cutout],
+    conditions: Conditions,
+    rng: np.random.Generator,
+    *,
+    place: str,
+    gone: Sequence[int] = (),
 ) -> Composed:
     """Compose a burst.
 
@@ -69,6 +75,7 @@ def compose(
         conditions: how the burst is taken.
         rng: everything else is drawn from it.
         place: group of the background.
+        gone: numbers of the frames that the animals have not entered yet, or have left.
     """
     scene = _scene(background, rng, night=conditions.night)
     height, width = scene.shape[:2]
@@ -83,11 +90,13 @@ def compose(
         swayed = conditions.sway_px * rng.standard_normal()
         shift = rng.normal(0, conditions.shift_px, 2)
         frame, when = _sway(scene, field * swayed, shift), i - (conditions.frames - 1) / 2
-        met = [actor.paste(frame, when) for actor in reversed(actors)]
+        here = [] if i in gone else actors
+        met = [actor.paste(frame, when) for actor in reversed(here)]
         behind = veil.over(frame, (float(swayed + shift[0]), float(shift[1]))) if veil else None
         if actors:
-            boxes.append(actors[0].box(when, width, height))
-            visible.append(actors[0].visible(met[-1], behind))
+            boxes.append(actors[0].box(when, width, height) if here else None)
+        if here:
+            visible.append(here[0].visible(met[-1], behind))
         frames.append(frame)
     exposed = camera.exposure(frames[0], conditions)
     jpegs = [camera.take(frame, exposed, conditions, rng) for frame in frames]
@@ -161,7 +170,14 @@ class Stock:
         )
 
     def burst(
-        self, rng: np.random.Generator, label: str, *, night: bool, frames: int, widths: tuple[float, float]
+        self,
+        rng: np.random.Generator,
+        label: str,
+        *,
+        night: bool,
+        frames: int,
+        widths: tuple[float, float],
+        gone: Sequence[int] = (),
     ) -> Composed:
         """Compose a burst of a label. Animals are pasted into blank frames, and into frames where another animal is."""
         places = self.blanks if label == "blank" or rng.random() < 0.5 else self.inhabited  # noqa: PLR2004 - half
@@ -176,7 +192,7 @@ class Stock:
             if rng.random() < 0.07:  # noqa: PLR2004 - several at once
                 subjects.append(self.others[int(rng.integers(len(self.others)))])
         conditions = sample(rng, night=night, frames=frames, widths=widths)
-        return compose(_background(place.path), subjects, conditions, rng, place=place.group)
+        return compose(_background(place.path), subjects, conditions, rng, place=place.group, gone=gone)
 
 
 @cache

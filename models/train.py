@@ -100,7 +100,7 @@ def _make(candidate: Candidate) -> None:
 def _examine(candidate: Candidate, fold: int) -> None:
     exam.set_papers(fold)
     network = Backbone.open(candidate.folder / "backbone.tflite")
-    for kind in ("composed", "real"):
+    for kind in exam.PAPERS:
         kept = exam.answers(fold, kind, candidate.folder)
         if not kept.exists():
             questions = json.loads(exam.paper(fold, kind).read_text())

@@ -16,6 +16,7 @@ from models.sit import Answers
 
 ROOT = SHIPPED_MODEL_DIR.parent.parent
 LABELS = ("red_panda", "other_animal", "blank")
+PASSING = (*("blank", "red_panda", "blank") * 2, *("red_panda", "blank", "red_panda") * 2)
 ANY = DayNight(day=Thresholds(panda=0.5, review=0.2), night=Thresholds(panda=0.5, review=0.2))
 
 
@@ -29,10 +30,10 @@ def examined_by(tmp_path: Path, *, blind: bool) -> Path:
     (folder / "head.json").write_bytes(
         pack(weight, np.zeros(3), order=LABELS, thresholds=ANY, backbone_sha256="00" * 32)
     )
-    for kind, labels in (("composed", LABELS), ("real", LABELS[1:])):
+    for kind, labels in (("composed", LABELS), ("passing", PASSING), ("real", LABELS[1:])):
         questions, owner, view, features = [], [], [], []
         for i in range(240):
-            label = labels[i % len(labels)]
+            label, event = labels[i % len(labels)], i // 3 if kind == "passing" else i
             for name in ("full", "closer", "motion"):
                 shown = 2 if blind else LABELS.index(label)
                 feature = rng.random(1280) * 0.1
@@ -40,17 +41,17 @@ def examined_by(tmp_path: Path, *, blind: bool) -> Path:
                 features.append(feature)
                 owner.append(i)
                 view.append(name)
-            width = rng.uniform(0.06, 0.6) if kind == "composed" and label != "blank" else None
+            width = rng.uniform(0.06, 0.6) if kind != "real" and label != "blank" else None
             questions.append(
                 {
                     "name": f"{kind}_{i}",
                     "label": label,
-                    "composed": kind == "composed",
-                    "night": i % 2 == 0,
+                    "composed": kind != "real",
+                    "night": event % 2 == 0,
                     "animal_width": width,
                     "visible": None if width is None else 0.9,
                     "source": f"source_{i % 40}",
-                    "event": i,
+                    "event": event,
                     "file": f"{i}.jpg",
                 }
             )
@@ -76,6 +77,10 @@ def test_recall_is_what_the_model_can_see(tmp_path: Path, blind: bool, recall: f
         assert found["bar"][f"red panda recall, {light}"]["value"] == pytest.approx(recall, abs=0.25)
         assert found["bar"][f"blank passed on, {light}"]["value"] <= 0.1
     assert sum(row["frames"] for row in found["real"].values()) == 240
+    alone = found["passing"]["each frame alone"]
+    for times, light in ((1, "day"), (1, "night"), (2, "day"), (2, "night")):
+        assert alone[f"found on {times} of 3, {light}"]["value"] == pytest.approx(recall, abs=0.25)
+        assert alone[f"empty, passed on, {light}"]["value"] <= 0.1
 
 
 def test_the_page_gets_its_plots_and_checksums(tmp_path: Path) -> None:
@@ -85,6 +90,7 @@ def test_the_page_gets_its_plots_and_checksums(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
     page = (model / "EVALUATION.md").read_text()
     assert "There is no real camera-trap picture of a red panda" in page
+    assert "| | each frame alone | together (shipped) |" in page
     sums = (model / "SHA256SUMS").read_text()
     for name in ("curves.svg", "width.svg", "visible.svg"):
         assert (model / "evaluation" / name).stat().st_size > 1000

@@ -8,15 +8,19 @@ import subprocess
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from edge_module import model_store
+from edge_module.backbone import Backbone
 from edge_module.frame import decode
 from edge_module.head import HEAD_MAX_BYTES
 from edge_module.scorer import Scorer
 from edge_module.verdict import judge
+from models.answered import SHIPPED, STRATEGIES, scored
 from models.golden import write_sums
+from models.sit import sit
 
 FOLDER = model_store.SHIPPED_MODEL_DIR
 GOLDEN = FOLDER / "golden"
@@ -38,6 +42,18 @@ def test_golden_frames_get_the_recorded_verdicts(group: list[str]) -> None:
     for name, scores in zip(group, Scorer(model).score(frames), strict=True):
         assert judge(scores, model.head.thresholds) == EXPECTED[name]["verdict"], name
         assert scores.panda == pytest.approx(EXPECTED[name]["panda_probability"], abs=0.02)
+
+
+def test_the_evaluation_scores_as_the_gateway_does() -> None:
+    model, in_groups = model_store.load(FOLDER), groups()
+    asked = [{"file": str(GOLDEN / name), "event": i} for i, group in enumerate(in_groups) for name in group]
+    answers = sit(asked, Backbone(model.backbone, name="backbone.tflite"))
+    said, event = model.head.probabilities(answers.features), np.array([question["event"] for question in asked])
+    labels = model.head.labels
+    found = scored(STRATEGIES[SHIPPED], said, answers.owner, answers.view, event, labels=labels)
+    frames = [[decode((GOLDEN / name).read_bytes()) for name in group] for group in in_groups]
+    wanted = [scores.probabilities for group in frames for scores in Scorer(model).score(group)]
+    assert found.tolist() == [pytest.approx([one[label] for label in labels], abs=0.001) for one in wanted]
 
 
 @pytest.mark.parametrize("quality", [75, 92])

@@ -67,6 +67,17 @@ def test_the_box_is_where_the_animal_is(panda: Cutout, forest: np.ndarray) -> No
     assert columns.max() <= right + 4
 
 
+def test_an_animal_that_has_left_leaves_an_empty_frame(panda: Cutout, forest: np.ndarray) -> None:
+    whole = composed(panda, forest)
+    passing = compose(forest, [panda], PLAIN, np.random.default_rng(1), place="drawn forest", gone=[0, 2])
+    blank = compose(forest, [], PLAIN, np.random.default_rng(1), place="drawn forest")
+    assert passing.boxes == [None, whole.boxes[1], None]
+    assert passing.visible == pytest.approx(1.0)
+    there, empty = (np.asarray(decode(jpeg).whole, int) for jpeg in passing.jpegs[1:])
+    nobody = np.asarray(decode(blank.jpegs[2]).whole, int)
+    assert np.abs(empty - nobody).mean() < 3 < np.abs(there - nobody).mean()
+
+
 def test_leaves_in_front_hide_part_of_it(panda: Cutout, forest: np.ndarray) -> None:
     free, hidden = composed(panda, forest), composed(panda, forest, replace(PLAIN, hidden=0.4))
     assert hidden.visible < free.visible - 0.2
