@@ -9,7 +9,7 @@ for: what the published network says of the clean photograph it should say of th
 the tuned ones (`lite0.between`).
 
 Beside the features the network learns to tell *where* in a picture a red panda is likeliest, for each of 7 x 7 cells:
-that is where the gateway looks closer (`edge_module.scorer`).
+that is where the gateway looks closer (`edge_module.scorer`). By which weights that is told `models.settle` fits last.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +32,13 @@ from models.network import Network, prepared
 from models.pictures import fold_of
 
 LABELS = ("red_panda", "other_animal", "blank")
-_BATCH, _PART = 32, 8
+_BATCH, PART = 32, 8
 """Views of a step; so many go through the network at once, for their maps stay in the processor's cache: half the time
 in float."""
 
 _CHECKPOINT_STEPS = 50
 _WARM_UP_STEPS = 100
-_FEATURES, _CLASSES = 1280, 1000
+FEATURES, _CLASSES = 1280, 1000
 _EARLY_BLOCKS, _EARLY_PACE = 9, 0.3
 """The stem and so many blocks know edges and textures: they learn at a fraction of the rate."""
 
@@ -49,12 +49,11 @@ _OTHER_WORTH = 0.3
 """Where there is no red panda, another animal is worth a closer look, too: it might be one."""
 
 _CELLS, _FINE = 7, 8
-_SETTLING_STEPS = 200
 _MISSING = 0.25
 """How often a part of a picture is covered."""
 
 
-def rows_of(stems: Sequence[Path], fold: int, folds: int) -> list[tuple[int, int, dict[str, Any]]]:
+def rows_of(stems: Sequence[Path], fold: int | None, folds: int) -> list[tuple[int, int, dict[str, Any]]]:
     """The views to learn from: number of the stem, row in it, what it is. None of their sources lies in `fold`."""
     return [
         (s, i, row)
@@ -115,11 +114,19 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Lessons:
+class Lessons:
     """All views a network may learn from, and what is known of them."""
 
     views: Sequence[npt.NDArray[np.uint8]]
     rows: Sequence[tuple[int, int, dict[str, Any]]]
+
+    @classmethod
+    def of(cls, stems: Sequence[Path], fold: int | None, folds: int) -> Self:
+        """The views stored under some stems, but those with a source in `fold`."""
+        return cls(
+            views=[np.load(stem.with_suffix(".npy"), mmap_mode="r") for stem in stems],
+            rows=rows_of(stems, fold, folds),
+        )
 
     def batch(self, step: int, seed: int) -> npt.NDArray[np.int64]:
         """The rows of one step: every epoch is another order of all rows."""
@@ -148,7 +155,7 @@ def _worth(row: dict[str, Any]) -> torch.Tensor:
     return worth
 
 
-def _where_loss(said: torch.Tensor, worth: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+def where_loss(said: torch.Tensor, worth: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Cross entropy of cells; those with an animal count as much as all the others."""
     loss = functional.binary_cross_entropy_with_logits(said, worth, reduction="none") * known[:, None, None]
     with_animal = (worth > 0.1).float() * known[:, None, None]  # noqa: PLR2004 - a tenth of a cell
@@ -158,34 +165,19 @@ def _where_loss(said: torch.Tensor, worth: torch.Tensor, known: torch.Tensor) ->
     )
 
 
-def _precision() -> torch.autocast:
+def precision() -> torch.autocast:
     """Where the processor must imitate bfloat16, it takes ten times as long as float."""
     return torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu.get_capabilities()["avx512_bf16"])
 
 
-def settle(network: Network, where: nn.Module, lessons: _Lessons, seed: int) -> None:
-    """Fit `where` to a network that no longer changes."""
-    optimiser = torch.optim.AdamW(where.parameters(), lr=2e-3, weight_decay=1e-3)
-    network.eval()
-    for step in range(_SETTLING_STEPS):
-        x, worth, known = lessons.seen(lessons.batch(step, seed + 1))
-        with torch.no_grad(), _precision():
-            maps = torch.cat([network.maps(part) for part in x.split(_PART)]).float()
-        optimiser.zero_grad()
-        _where_loss(where(maps)[:, 0], worth, known).backward()
-        for group in optimiser.param_groups:
-            group["lr"] = 2e-3 * (1 - step / _SETTLING_STEPS)
-        optimiser.step()
-
-
-def tune(network: Network, where: nn.Module, weights: lite0.Weights, lessons: _Lessons, course: Course) -> None:
+def tune(network: Network, where: nn.Module, weights: lite0.Weights, lessons: Lessons, course: Course) -> None:
     """Train the network in place, and where to look; it comes with the published `weights`."""
     torch.manual_seed(course.seed)
     rows = [row for _, _, row in lessons.rows]
     target = torch.tensor([LABELS.index(row["label"]) if row["label"] in LABELS else 0 for row in rows])
     weight = torch.from_numpy(_weights(rows))
     said, known = _teacher(rows, course.teacher)
-    head, classes = nn.Linear(_FEATURES, len(LABELS)), nn.Linear(_FEATURES, _CLASSES)
+    head, classes = nn.Linear(FEATURES, len(LABELS)), nn.Linear(FEATURES, _CLASSES)
     nn.init.zeros_(head.weight)
     classes.load_state_dict(
         {"weight": torch.from_numpy(weights["_fc.weight"]), "bias": torch.from_numpy(weights["_fc.bias"])}
@@ -219,18 +211,18 @@ def tune(network: Network, where: nn.Module, weights: lite0.Weights, lessons: _L
     for step in range(done, course.steps):
         optimiser.zero_grad()
         losses = []
-        for batch in np.split(lessons.batch(step, course.seed), _BATCH // _PART):
+        for batch in np.split(lessons.batch(step, course.seed), _BATCH // PART):
             x, worth, told = lessons.seen(batch)
-            with _precision():
+            with precision():
                 maps = network.maps(x)
                 features = functional.dropout(maps.mean((2, 3)), 0.2)
                 coarse, fine, place = head(features).float(), classes(features).float(), where(maps)[:, 0].float()
             loss = functional.cross_entropy(coarse, target[batch], reduction="none", label_smoothing=0.04)
             finer = functional.cross_entropy(fine, said[batch], reduction="none") * known[batch]
-            mean = ((loss + _CLASSES_SHARE * finer) * weight[batch]).mean() + _WHERE_SHARE * _where_loss(
+            mean = ((loss + _CLASSES_SHARE * finer) * weight[batch]).mean() + _WHERE_SHARE * where_loss(
                 place, worth, told
             )
-            (mean * (_PART / _BATCH)).backward()
+            (mean * (PART / _BATCH)).backward()
             losses.append(float(loss.detach().mean()))
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
@@ -287,7 +279,7 @@ def main() -> None:
     torch.set_num_threads(1)  # the other processor trains the other fold
     with np.load(arguments.weights) as published:
         weights = dict(published)
-    network, where = Network(weights), nn.Conv2d(_FEATURES, 1, 1)
+    network, where = Network(weights), nn.Conv2d(FEATURES, 1, 1)
     course = Course(
         stems=arguments.views,
         fold=arguments.fold,
@@ -298,16 +290,9 @@ def main() -> None:
         rate=arguments.rate,
         checkpoint=arguments.out.with_suffix(".checkpoint"),
     )
-    lessons = _Lessons(
-        views=[np.load(stem.with_suffix(".npy"), mmap_mode="r") for stem in course.stems],
-        rows=rows_of(course.stems, course.fold, course.folds),
-    )
+    lessons = Lessons.of(course.stems, course.fold, course.folds)
     tune(network, where, weights, lessons, course)
-    part_way = lite0.between(weights, network.folded(), arguments.kept)
-    settled = Network(weights | part_way)
-    settle(settled, where, lessons, course.seed)
-    told = where.weight.detach().numpy().reshape(-1)
-    lite0.save(arguments.out, weights | part_way | {"_where.weight": told})
+    lite0.save(arguments.out, weights | lite0.between(weights, network.folded(), arguments.kept))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from edge_module.domain import Fate, Scores
 from edge_module.frame import decode
 from edge_module.head import Head
 from edge_module.model_store import SHIPPED_MODEL_DIR
+from edge_module.people import perhaps_in
 from edge_module.scorer import Model, Scorer
 from edge_module.verdict import Thresholds, judge
 from models.draw import Animal, Picture, Shot, burst, draw
@@ -90,8 +91,8 @@ def _score(scorer: Scorer, head: Head, burst_name: str, frames: Sequence[Picture
     expected: _Said = {}
     faults = []
     otherwise = [[verdict for _, verdict in scored(quality)] for quality in _OTHER_QUALITIES]
-    for name, (scores, verdict), others in zip(
-        _names(burst_name, frames), scored(_QUALITY), zip(*otherwise, strict=True), strict=True
+    for name, frame, (scores, verdict), others in zip(
+        _names(burst_name, frames), frames, scored(_QUALITY), zip(*otherwise, strict=True), strict=True
     ):
         expected[name] = {"verdict": verdict, "panda_probability": scores.panda, "view": scores.view}
         limits = head.thresholds.night if scores.night else head.thresholds.day
@@ -99,6 +100,8 @@ def _score(scorer: Scorer, head: Head, burst_name: str, frames: Sequence[Picture
             faults.append(f"{name}: {', '.join(sorted(wrong))} at one quality of the JPEG or another")
         elif not _keeps_clear(verdict, scores.panda, limits):
             faults.append(f"{name}: {scores.panda} is too close to a threshold")
+        elif perhaps_in(jpeg(frame, _CAMERA_START)):
+            faults.append(f"{name}: would be withheld, as if a person were on it")
     return expected, faults
 
 

@@ -1,8 +1,8 @@
 """The whole recipe, one command: `python -m models.train`.
 
-Composes training views, fine-tunes the backbone, converts it to int8, fits heads, examines them on pictures they were
-not trained on, chooses thresholds there, and puts the result into models/red_panda/. What exists under build/ is not
-made again; `--clean` starts over. About two hours on two cores.
+Composes training views, fine-tunes and averages backbones, settles where they look closer, converts them to int8, fits
+heads, examines them on pictures they were not trained on, chooses thresholds there, and puts the result into
+models/red_panda/. What exists under build/ is not made again; `--clean` starts over. Over two hours on two cores.
 
 Sources (photographs and cameras) are split into thirds. For each third a model is trained that has seen nothing of it,
 and examined on it. What is shipped is the mean of their backbones, which have seen all sources between them, with a
@@ -66,24 +66,29 @@ def _teacher() -> Path:
 
 
 def _tune(candidate: Candidate) -> Path:
-    """Weights of a candidate: tuned, or for the one that ships the mean of those that are examined."""
-    tuned = candidate.folder / "weights.npz"
+    """Weights of a candidate: the mean of several seeds, for the one that ships of those that are examined."""
+    tuned, mean = candidate.folder / "weights.npz", candidate.folder / "mean.npz"
     if tuned.exists():
         return tuned
+    left_out = [] if candidate.fold is None else ["--fold", str(candidate.fold)]
     if candidate.fold is None:
-        thirds = [dict(np.load(_tune(Candidate(fold=fold)))) for fold in range(FOLDS)]
-        lite0.save(tuned, lite0.mean(thirds))
+        of_it = [_tune(Candidate(fold=fold)) for fold in range(FOLDS)]
     else:
-        of_seeds = [candidate.folder / f"weights_{seed}.npz" for seed in _SEEDS]
-        for seed, out in zip(_SEEDS, of_seeds, strict=True):
+        of_it = [candidate.folder / f"weights_{seed}.npz" for seed in _SEEDS]
+        for seed, out in zip(_SEEDS, of_it, strict=True):
             if not out.exists():
                 run(
                     "models.finetune",
                     *("--weights", str(published_weights()), "--teacher", str(_teacher()), "--out", str(out)),
-                    *("--views", *map(str, STEMS), "--folds", str(FOLDS), "--fold", str(candidate.fold)),
+                    *("--views", *map(str, STEMS), "--folds", str(FOLDS), *left_out),
                     *("--steps", str(_STEPS), "--kept", str(_KEPT), "--seed", str(seed)),
                 )
-        lite0.save(tuned, lite0.mean([dict(np.load(out)) for out in of_seeds]))
+    lite0.save(mean, lite0.mean([dict(np.load(out)) for out in of_it]))
+    run(
+        "models.settle",
+        *("--weights", str(mean), "--out", str(tuned)),
+        *("--views", *map(str, STEMS), "--folds", str(FOLDS), *left_out),
+    )
     return tuned
 
 
