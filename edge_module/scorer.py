@@ -73,7 +73,7 @@ def pooled(
     """
     if moved.sum() < 2:  # noqa: PLR2004 - one alone has no company
         return probabilities
-    together = np.log(np.maximum(probabilities[moved], _FLOOR)).mean(axis=0)
+    together = _logs(probabilities[moved]).mean(axis=0)
     panda = labels.index(LABEL_PANDA)
     up = probabilities[moved, panda] < np.exp(together[panda])
     share = np.where(up, np.float32(1), _DRAWN_DOWN)
@@ -91,14 +91,18 @@ def confirmed(whole: npt.NDArray[np.float32], closely: npt.NDArray[np.float32]) 
         whole: probabilities by it, shape (..., labels).
         closely: probabilities by the closer look, of the same shape.
     """
-    return _drawn(whole, np.log(np.maximum(closely, _FLOOR)), _DRAWN_CLOSER)
+    return _drawn(whole, _logs(closely), _DRAWN_CLOSER)
+
+
+def _logs(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.log(np.maximum(probabilities, _FLOOR))
 
 
 def _drawn(
     probabilities: npt.NDArray[np.float32], towards: npt.NDArray[np.float32], share: npt.ArrayLike
 ) -> npt.NDArray[np.float32]:
     """Probabilities (..., labels), drawn a share of the way towards log-probabilities."""
-    logs = np.log(np.maximum(probabilities, _FLOOR))
+    logs = _logs(probabilities)
     mixed = np.exp(logs + np.asarray(share, np.float32) * (towards - logs))
     drawn: npt.NDArray[np.float32] = mixed / mixed.sum(axis=-1, keepdims=True)
     return drawn

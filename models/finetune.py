@@ -170,8 +170,8 @@ def precision() -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu.get_capabilities()["avx512_bf16"])
 
 
-def tune(network: Network, where: nn.Module, weights: lite0.Weights, lessons: Lessons, course: Course) -> None:
-    """Train the network in place, and where to look; it comes with the published `weights`."""
+def tune(network: Network, weights: lite0.Weights, lessons: Lessons, course: Course) -> None:
+    """Train the network in place; it comes with the published `weights`."""
     torch.manual_seed(course.seed)
     rows = [row for _, _, row in lessons.rows]
     target = torch.tensor([LABELS.index(row["label"]) if row["label"] in LABELS else 0 for row in rows])
@@ -182,6 +182,7 @@ def tune(network: Network, where: nn.Module, weights: lite0.Weights, lessons: Le
     classes.load_state_dict(
         {"weight": torch.from_numpy(weights["_fc.weight"]), "bias": torch.from_numpy(weights["_fc.bias"])}
     )
+    where = nn.Conv2d(FEATURES, 1, 1)
     early, late = network.parts[: 1 + _EARLY_BLOCKS], network.parts[1 + _EARLY_BLOCKS :]
     optimiser = torch.optim.AdamW(
         [
@@ -279,7 +280,7 @@ def main() -> None:
     torch.set_num_threads(1)  # the other processor trains the other fold
     with np.load(arguments.weights) as published:
         weights = dict(published)
-    network, where = Network(weights), nn.Conv2d(FEATURES, 1, 1)
+    network = Network(weights)
     course = Course(
         stems=arguments.views,
         fold=arguments.fold,
@@ -291,7 +292,7 @@ def main() -> None:
         checkpoint=arguments.out.with_suffix(".checkpoint"),
     )
     lessons = Lessons.of(course.stems, course.fold, course.folds)
-    tune(network, where, weights, lessons, course)
+    tune(network, weights, lessons, course)
     lite0.save(arguments.out, weights | lite0.between(weights, network.folded(), arguments.kept))
 
 

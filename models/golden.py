@@ -68,10 +68,6 @@ def _keeps_clear(verdict: str, panda: float, limits: Thresholds) -> bool:
     return panda > limits.panda + _ROUNDING / 2 if verdict == Fate.PANDA else panda < limits.review - _ROUNDING
 
 
-def _names(burst_name: str, frames: Sequence[Picture]) -> list[str]:
-    return [f"{burst_name}.jpg"] if len(frames) == 1 else [f"{burst_name}_{i + 1}.jpg" for i in range(len(frames))]
-
-
 def _shows(name: str) -> Fate:
     """What is on a frame, by its name."""
     kind, _, _ = name.partition("_")
@@ -90,9 +86,11 @@ def _score(scorer: Scorer, head: Head, burst_name: str, frames: Sequence[Picture
 
     expected: _Said = {}
     faults = []
+    numbers = [""] if len(frames) == 1 else [f"_{i + 1}" for i in range(len(frames))]
+    names = [f"{burst_name}{number}.jpg" for number in numbers]
     otherwise = [[verdict for _, verdict in scored(quality)] for quality in _OTHER_QUALITIES]
     for name, frame, (scores, verdict), others in zip(
-        _names(burst_name, frames), frames, scored(_QUALITY), zip(*otherwise, strict=True), strict=True
+        names, frames, scored(_QUALITY), zip(*otherwise, strict=True), strict=True
     ):
         expected[name] = {"verdict": verdict, "panda_probability": scores.panda, "view": scores.view}
         limits = head.thresholds.night if scores.night else head.thresholds.day
@@ -128,7 +126,7 @@ def write(folder: Path) -> list[str]:
                 break
         expected |= said
         faults += wrong
-        for second, (file, frame) in enumerate(zip(_names(name, frames), frames, strict=True)):
+        for second, (file, frame) in enumerate(zip(said, frames, strict=True)):
             (golden / file).write_bytes(jpeg(frame, at + timedelta(seconds=second)))
     (golden / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
     return faults

@@ -70,7 +70,8 @@ def _tune(candidate: Candidate) -> Path:
     tuned, mean = candidate.folder / "weights.npz", candidate.folder / "mean.npz"
     if tuned.exists():
         return tuned
-    left_out = [] if candidate.fold is None else ["--fold", str(candidate.fold)]
+    learned_from = ["--views", *map(str, STEMS), "--folds", str(FOLDS)]
+    learned_from += [] if candidate.fold is None else ["--fold", str(candidate.fold)]
     if candidate.fold is None:
         of_it = [_tune(Candidate(fold=fold)) for fold in range(FOLDS)]
     else:
@@ -80,15 +81,10 @@ def _tune(candidate: Candidate) -> Path:
                 run(
                     "models.finetune",
                     *("--weights", str(published_weights()), "--teacher", str(_teacher()), "--out", str(out)),
-                    *("--views", *map(str, STEMS), "--folds", str(FOLDS), *left_out),
-                    *("--steps", str(_STEPS), "--kept", str(_KEPT), "--seed", str(seed)),
+                    *("--steps", str(_STEPS), "--kept", str(_KEPT), "--seed", str(seed), *learned_from),
                 )
     lite0.save(mean, lite0.mean([dict(np.load(out)) for out in of_it]))
-    run(
-        "models.settle",
-        *("--weights", str(mean), "--out", str(tuned)),
-        *("--views", *map(str, STEMS), "--folds", str(FOLDS), *left_out),
-    )
+    run("models.settle", "--weights", str(mean), "--out", str(tuned), *learned_from)
     return tuned
 
 
